@@ -1,0 +1,1 @@
+"""The bus: typed messages over NATS JetStream. It knows nothing of plugins."""

@@ -1,0 +1,1 @@
+"""The HTTP gateway: authenticate, decode, ask the bus, answer. No SQL, no stream, no business rule."""

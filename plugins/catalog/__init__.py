@@ -1,0 +1,1 @@
+"""The catalog plugin; see README.md beside this file."""

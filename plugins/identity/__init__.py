@@ -1,0 +1,1 @@
+"""The identity plugin; see README.md beside this file."""

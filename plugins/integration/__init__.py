@@ -1,0 +1,1 @@
+"""The integration plugin; see README.md beside this file."""

@@ -1,0 +1,1 @@
+"""The notification plugin; see README.md beside this file."""

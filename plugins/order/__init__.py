@@ -1,0 +1,1 @@
+"""The order plugin; see README.md beside this file."""

@@ -1,0 +1,1 @@
+"""The payment plugin; see README.md beside this file."""

@@ -1,0 +1,1 @@
+"""The vendor plugin; see README.md beside this file."""
