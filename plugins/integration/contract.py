@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta
 
 from bus.message import Query, View
-from kernel.geo import Pincode, Place
+from kernel.geo import Latitude, Longitude, Pincode, Place
 from kernel.text import Line
 
 OWNER: Final = "integration"
@@ -30,9 +30,10 @@ class Geocode(Query[Located], frozen=True, kw_only=True):
 
 
 class ReverseGeocode(Query[Located], frozen=True, kw_only=True):
-    """Find the locality nearest to a point."""
+    """Find the locality nearest to a point; ``integration.place_not_found`` when none is near."""
 
-    place: Place
+    lat: Latitude
+    lon: Longitude
 
 
 class Distance(View, frozen=True, kw_only=True):

@@ -1,0 +1,1 @@
+"""Who fills integration's ports."""
