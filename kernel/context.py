@@ -8,6 +8,7 @@ from uuid import UUID
 
 from bus.actor import Actor
 from bus.message import Command, Event, Query
+from kernel.errors import ServiceError
 from kernel.ids import derived_uuid, time_of, to_wire
 from kernel.settings import Settings
 from kernel.sql import Statement
@@ -63,6 +64,9 @@ class Tx(Reader, Protocol):
     def cancel(self, id: str) -> None:  # noqa: A002
         """Cancel a timer, best effort: its handler must look at the state."""
 
+    def refuse(self, error: ServiceError) -> None:
+        """Commit what was written, but answer this error; nothing is stored for a repeat."""
+
 
 class Runtime(Protocol):
     """The ports behind a context; the kernel has one, the test kit another."""
@@ -77,7 +81,9 @@ class Runtime(Protocol):
     def reader(self) -> Reader:
         """Reads of the plugin's database outside a transaction."""
 
-    def ask(self, ctx: "Context", message: Any, timeout: float | None) -> Awaitable[Any]:
+    def ask(
+        self, ctx: "Context", message: Any, ordinal: int, timeout: float | None
+    ) -> Awaitable[Any]:
         """Send a request and wait for its reply."""
 
     def transaction(self, ctx: "Context") -> AbstractAsyncContextManager[Tx]:
@@ -112,6 +118,7 @@ class Context:
         """When the caller stops waiting, on the event loop's clock; None for durable work."""
         self.token = token
         self._ordinal = 0
+        self._asks = 0
 
     def now(self) -> datetime:
         """The time, aware UTC."""
@@ -144,10 +151,14 @@ class Context:
         """Reads of the plugin's own database, outside a transaction."""
         return self._runtime.reader
 
-    async def ask(self, message: Query[R] | Command[R], *, timeout: float | None = None) -> R:
-        """Ask another plugin and wait. Only what is declared, and not while a transaction is open."""
-        reply: R = await self._runtime.ask(self, message, timeout)
-        return reply
+    def ask(self, message: Query[R] | Command[R], *, timeout: float | None = None) -> Awaitable[R]:
+        """Ask another plugin and wait. Only what is declared, and not while a transaction is open.
+
+        A command's identity derives from this message and the order of the calls to ``ask``, so a
+        second run repeats the first run's commands rather than adding to them.
+        """
+        self._asks += 1
+        return self._runtime.ask(self, message, self._asks, timeout)
 
     def transaction(self) -> AbstractAsyncContextManager[Tx]:
         """Open the one transaction of this handling."""

@@ -1,11 +1,11 @@
 """The declaration of a plugin: one page that says all there is, and from which the rest is derived."""
 
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from enum import Enum
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -82,11 +82,24 @@ class Resource(NamedTuple):
     factory: Callable[[Any], AbstractAsyncContextManager[Any]]
 
 
-class PluginInfo(Protocol):
-    """What a plugin may know of its neighbours: their declarations, never their code."""
+class PermissionCatalogue:
+    """All permissions that all plugins declare; a resource of every plugin."""
 
-    name: str
-    permissions: tuple[Permission, ...]
+    def __init__(self, permissions: Iterable[Permission]) -> None:
+        self._permissions = tuple(sorted(permissions, key=lambda permission: permission.name))
+
+    def of_roles(self, roles: Iterable[str]) -> tuple[str, ...]:
+        """Return the permissions that these roles have from the start, sorted."""
+        held = set(roles)
+        return tuple(p.name for p in self._permissions if held.intersection(p.roles))
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all permissions, sorted."""
+        return tuple(p.name for p in self._permissions)
+
+    def all(self) -> tuple[Permission, ...]:
+        """Return all permissions, sorted by name."""
+        return self._permissions
 
 
 class DeclarationError(TypeError):
