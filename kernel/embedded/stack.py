@@ -1,0 +1,350 @@
+"""All embedded servers of one data folder: started together, stopped together, found again by others.
+
+The folder belongs to one process at a time, which holds a lock on it for life; ``stack.json`` tells
+the other commands where the servers are.
+"""
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, Protocol, Self
+
+import msgspec
+
+from kernel.embedded.errors import AlreadyRunningError, ChildExitedError
+from kernel.embedded.nats import NatsPermissions, NatsServer
+from kernel.embedded.ports import LOOPBACK, free_port, is_free, require_free
+from kernel.embedded.postgres import SUPERUSER, Postgres
+from kernel.embedded.private_files import private_folder, write_private
+from kernel.embedded.process import ChildProcess
+from kernel.embedded.redis import Redis
+
+LOCK_FILE: Final = "stack.lock"
+INFO_FILE: Final = "stack.json"
+PORTS_FILE: Final = "ports.json"
+PURPOSES: Final = {
+    "postgres": "PostgreSQL",
+    "nats": "NATS",
+    "nats_monitor": "NATS monitoring",
+    "redis": "Redis",
+}
+
+
+class EmbeddedServer(Protocol):
+    """What the stack asks of each server. ``stop`` copes with a half-done start."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    def process(self) -> ChildProcess | None:
+        """The running server; None before the first start."""
+
+    async def end_leftover(self) -> None:
+        """End the server that a killed parent may have left on this data."""
+
+    async def start(self) -> None:
+        """Start, and return when requests are answered."""
+
+    async def stop(self) -> None:
+        """Stop and wait for the end."""
+
+
+class StackInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the servers of a running stack are; holds credentials, so its file is private."""
+
+    pid: int
+    started_at: datetime
+    folder: str
+    nats_url: str
+    nats_monitor_url: str
+    nats_keys_dir: str
+    postgres_host: str
+    postgres_port: int
+    postgres_user: str
+    postgres_password: str
+    redis_url: str | None
+    children: dict[str, int]
+
+    def postgres_url(self, database: str) -> str:
+        """Return the address of one database, with the credential in it."""
+        credential = f"{self.postgres_user}:{self.postgres_password}"
+        return f"postgresql://{credential}@{self.postgres_host}:{self.postgres_port}/{database}"
+
+    def addresses(self) -> tuple[str, ...]:
+        """The servers' addresses without credentials, for people."""
+        redis = () if self.redis_url is None else (f"redis://{self.redis_url.rpartition('@')[2]}",)
+        return (
+            self.nats_url,
+            f"postgresql://{self.postgres_host}:{self.postgres_port}",
+            *redis,
+        )
+
+
+def running_stack_info(folder: Path) -> StackInfo | None:
+    """Return where the servers of this folder are, when a living process runs them."""
+    lock_file = folder / LOCK_FILE
+    if not lock_file.exists():
+        return None
+    with lock_file.open("rb") as lock:
+        if _locks(lock):
+            return None
+    return _read_info(folder)
+
+
+class EmbeddedStack:
+    """PostgreSQL, NATS and Redis of one folder, as an async context manager.
+
+    A port of 0 means: the one used last time when it is still free, else any free one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        nats_users: Sequence[str],
+        nats_permissions: Mapping[str, NatsPermissions] | None = None,
+        postgres_port: int = 0,
+        nats_port: int = 0,
+        redis_port: int = 0,
+        durable: bool = True,
+        redis: bool = True,
+    ) -> None:
+        self.folder = private_folder(folder)
+        self._configured = {"postgres": postgres_port, "nats": nats_port, "nats_monitor": 0}
+        if redis:
+            self._configured["redis"] = redis_port
+        self._lock: BinaryIO | None = None
+        self.nats = NatsServer(
+            self.folder / "nats",
+            port=nats_port,
+            monitor_port=0,
+            users=nats_users,
+            permissions=nats_permissions,
+            durable=durable,
+        )
+        self.postgres = Postgres(self.folder / "postgres", port=postgres_port, durable=durable)
+        self.redis = (
+            Redis(self.folder / "redis", port=redis_port, durable=durable) if redis else None
+        )
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    @property
+    def nats_url(self) -> str:
+        """The address of NATS; clients also need a seed of ``nats_keys_dir``."""
+        return self.nats.url
+
+    @property
+    def nats_keys_dir(self) -> Path:
+        """The folder of the users' seeds, ``<user>.nk`` each."""
+        return self.nats.keys.folder
+
+    @property
+    def redis_url(self) -> str:
+        """The address of Redis, with the credential in it."""
+        assert self.redis is not None, "this stack was asked for without Redis"
+        return self.redis.url
+
+    def postgres_url(self, database: str) -> str:
+        """Return the address of one database, with the credential in it."""
+        return self.postgres.url(database)
+
+    async def create_database(self, name: str) -> None:
+        """Make an empty database unless there is one of this name."""
+        await self.postgres.create_database(name)
+
+    async def drop_database(self, name: str) -> None:
+        """Drop a database with all that it holds; sessions on it are ended."""
+        await self.postgres.drop_database(name)
+
+    async def start(self) -> None:
+        """Start all servers at once; when one fails, those that run are stopped and its error is raised."""
+        self._lock = _taken_lock(self.folder)
+        try:
+            await asyncio.gather(*(server.end_leftover() for server in self._servers()))
+            self._choose_ports()
+            await self._start_servers()
+        except BaseException:
+            await self.stop()
+            raise
+        write_private(self.folder / INFO_FILE, _as_text(self.info()))
+
+    async def stop(self) -> None:
+        """Stop what runs, in reverse order, and give the folder back."""
+        if self._lock is None:
+            return
+        try:
+            for server in reversed(self._servers()):
+                await server.stop()
+        finally:
+            (self.folder / INFO_FILE).unlink(missing_ok=True)
+            self._lock.close()
+            self._lock = None
+
+    async def wait_for_failure(self) -> ChildExitedError:
+        """Wait until a server ends that nobody asked to, and return what to say about it."""
+        running = [server.process for server in self._servers() if server.process is not None]
+        waits = {asyncio.create_task(process.wait_for_failure()) for process in running}
+        try:
+            while waits:
+                ended, waits = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                for failure in (task.result() for task in ended):
+                    if failure is not None:
+                        return failure
+        finally:
+            for task in waits:
+                task.cancel()
+        raise asyncio.CancelledError("all servers were stopped on request")
+
+    def info(self) -> StackInfo:
+        """Return where everything is."""
+        return StackInfo(
+            pid=os.getpid(),
+            started_at=datetime.now(UTC),
+            folder=str(self.folder),
+            nats_url=self.nats.url,
+            nats_monitor_url=self.nats.monitor_url,
+            nats_keys_dir=str(self.nats_keys_dir),
+            postgres_host=LOOPBACK,
+            postgres_port=self.postgres.port,
+            postgres_user=SUPERUSER,
+            postgres_password=self.postgres.password,
+            redis_url=None if self.redis is None else self.redis.url,
+            children={
+                server.name: server.process.pid
+                for server in self._servers()
+                if server.process is not None
+            },
+        )
+
+    def _servers(self) -> tuple[EmbeddedServer, ...]:
+        always = (self.nats, self.postgres)
+        return always if self.redis is None else (*always, self.redis)
+
+    async def _start_servers(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for server in self._servers():
+                    group.create_task(self._start_server(server))
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+
+    async def _start_server(self, server: EmbeddedServer) -> None:
+        """Start one server; a free port that was snatched away meanwhile is replaced by another."""
+        for _ in range(2):
+            try:
+                return await server.start()
+            except ChildExitedError:
+                if not self._move_from_taken_ports(server):
+                    raise
+        return await server.start()
+
+    def _choose_ports(self) -> None:
+        remembered = _read_ports(self.folder / PORTS_FILE)
+        chosen: dict[str, int] = {}
+        for name, configured in self._configured.items():
+            chosen[name] = _choose_port(
+                name, configured=configured, remembered=remembered.get(name), taken=chosen.values()
+            )
+        self._use_ports(chosen)
+
+    def _move_from_taken_ports(self, server: EmbeddedServer) -> bool:
+        """Take other ports for those of this server that are taken; False when there are none to replace."""
+        ports = self._ports()
+        lost = [
+            name
+            for name in ports
+            if name.partition("_")[0] == server.name
+            and not self._configured[name]
+            and not is_free(ports[name])
+        ]
+        for name in lost:
+            ports[name] = free_port(taken=ports.values())
+        self._use_ports(ports)
+        return bool(lost)
+
+    def _ports(self) -> dict[str, int]:
+        ports = {
+            "postgres": self.postgres.port,
+            "nats": self.nats.port,
+            "nats_monitor": self.nats.monitor_port,
+        }
+        return ports if self.redis is None else {**ports, "redis": self.redis.port}
+
+    def _use_ports(self, ports: Mapping[str, int]) -> None:
+        self.postgres.port = ports["postgres"]
+        self.nats.port = ports["nats"]
+        self.nats.monitor_port = ports["nats_monitor"]
+        if self.redis is not None:
+            self.redis.port = ports["redis"]
+        write_private(self.folder / PORTS_FILE, _as_text(ports))
+
+
+def _choose_port(
+    name: str, *, configured: int, remembered: int | None, taken: Collection[int]
+) -> int:
+    if configured:
+        return require_free(configured, purpose=PURPOSES[name], setting=f"embedded.{name}_port")
+    if remembered is not None and remembered not in taken and is_free(remembered):
+        return remembered
+    return free_port(taken=taken)
+
+
+def _read_ports(path: Path) -> dict[str, int]:
+    if not path.exists():
+        return {}
+    return msgspec.json.decode(path.read_bytes(), type=dict[str, int])
+
+
+def _taken_lock(folder: Path) -> BinaryIO:
+    """Return the folder's lock, held until it is closed; raises AlreadyRunningError."""
+    lock_file = folder / LOCK_FILE
+    lock_file.touch(mode=0o600)
+    lock = lock_file.open("r+b", buffering=0)
+    if not _locks(lock):
+        holder = lock.read(32).strip()
+        lock.close()
+        info = _read_info(folder)
+        raise AlreadyRunningError(
+            folder,
+            pid=int(holder) if holder.isdigit() else None,
+            addresses=() if info is None else info.addresses(),
+        )
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n".encode())
+    return lock
+
+
+def _locks(lock: BinaryIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _read_info(folder: Path) -> StackInfo | None:
+    path = folder / INFO_FILE
+    if not path.exists():
+        return None
+    return msgspec.json.decode(path.read_bytes(), type=StackInfo)
+
+
+def _as_text(value: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
