@@ -22,6 +22,24 @@ CREATE TABLE kernel.outbox (
     CONSTRAINT outbox_kind CHECK (kind IN ('fact', 'tell', 'timer', 'cancel', 'dead'))
 ) PARTITION BY RANGE (created_at);
 CREATE TABLE kernel.outbox_default PARTITION OF kernel.outbox DEFAULT;
+CREATE FUNCTION kernel.ensure_partitions() RETURNS void LANGUAGE plpgsql AS $body$
+DECLARE
+    first date;
+BEGIN
+    FOR ahead IN 0..2 LOOP
+        first := date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => ahead);
+        IF to_regclass('kernel.outbox_' || to_char(first, 'YYYYMM')) IS NULL THEN
+            EXECUTE format(
+                'CREATE TABLE kernel.outbox_%s PARTITION OF kernel.outbox FOR VALUES FROM (%L) TO (%L)',
+                to_char(first, 'YYYYMM'),
+                to_char(first, 'YYYY-MM-DD') || ' 00:00:00+00',
+                to_char(first + interval '1 month', 'YYYY-MM-DD') || ' 00:00:00+00'
+            )\;
+        END IF\;
+    END LOOP\;
+END
+$body$;
+SELECT kernel.ensure_partitions();
 CREATE INDEX outbox_unsent ON kernel.outbox (id) WHERE sent_at IS NULL;
 CREATE INDEX outbox_ce_id ON kernel.outbox (ce_id);
 CREATE INDEX outbox_stream_seq ON kernel.outbox (stream_seq) WHERE stream_seq IS NOT NULL;
@@ -97,9 +115,10 @@ CREATE TABLE kernel.models (
 
 def upgrade() -> None:
     for statement in UP.strip().split(";\n"):
-        op.execute(statement.rstrip(";"))
+        op.execute(statement.rstrip(";").replace("\\;", ";"))
 
 
 def downgrade() -> None:
     for table in ("models", "jobs", "effects", "parked", "positions", "inbox", "outbox"):
         op.execute(f"DROP TABLE kernel.{table}")
+    op.execute("DROP FUNCTION kernel.ensure_partitions()")

@@ -1,0 +1,188 @@
+"""Request and reply: the caller's side and the server's, both with deadlines and clear errors."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import nats.errors
+import structlog
+
+from bus.codec import MAX_PAYLOAD
+from bus.connection import Connection
+from bus.envelope import Envelope, Reply
+from bus.errors import (
+    ERROR_HEADER,
+    DeadlineError,
+    DisconnectedError,
+    InternalError,
+    MessageTooLargeError,
+    NoResponderError,
+    OverloadedError,
+    ServiceError,
+    decode_error,
+    encode_error,
+)
+from bus.message import MessageType
+
+log = structlog.get_logger("bus.requests")
+
+MAX_IN_FLIGHT: Final = 512
+"""Requests that one plugin of one process works on at a time; the next one is refused."""
+
+Handle = Callable[[bytes, Mapping[str, str]], Awaitable[Reply]]
+
+
+class NatsCaller:
+    """Sends requests over NATS."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def call(
+        self, message: MessageType, payload: bytes, envelope: Envelope, timeout: float
+    ) -> Reply:
+        """Send one request and wait for the answer; see ``Caller.call`` for what it raises."""
+        return await self.request(message.subject, payload, envelope.to_headers(), timeout)
+
+    async def request(
+        self, subject: str, payload: bytes, headers: dict[str, str], timeout: float
+    ) -> Reply:
+        """Send to a subject as it is."""
+        try:
+            message = await self._connection.client.request(
+                subject, payload, timeout=timeout, headers=headers
+            )
+        except nats.errors.NoRespondersError as error:
+            raise NoResponderError(f"Nobody answers {subject} now", retry_after=1) from error
+        except (nats.errors.TimeoutError, TimeoutError) as error:
+            raise DeadlineError from error
+        except nats.errors.MaxPayloadError as error:
+            raise MessageTooLargeError from error
+        except nats.errors.Error as error:
+            raise DisconnectedError(retry_after=1) from error
+        answered = message.headers or {}
+        if ERROR_HEADER in answered:
+            raise decode_error(message.data, answered)
+        return Reply(message.data, answered)
+
+
+@dataclass
+class EndpointStats:
+    """What one endpoint has done since it was opened; times in nanoseconds."""
+
+    requests: int = 0
+    errors: int = 0
+    last_error: str = ""
+    processing_ns: int = 0
+
+
+@dataclass
+class Endpoint:
+    """One subject served by a plugin."""
+
+    name: str
+    subject: str
+    handle: Handle
+    metadata: dict[str, str] = field(default_factory=dict)
+    stats: EndpointStats = field(default_factory=EndpointStats)
+
+    async def run(self, payload: bytes, headers: Mapping[str, str]) -> Reply:
+        """Handle one request, counting it; raises ServiceError and nothing else."""
+        started = time.perf_counter_ns()
+        self.stats.requests += 1
+        try:
+            return await self.handle(payload, headers)
+        except ServiceError as error:
+            self.stats.errors += 1
+            self.stats.last_error = error.to_wire().code
+            raise
+        except Exception as error:
+            self.stats.errors += 1
+            self.stats.last_error = InternalError.code
+            log.exception("endpoint_broke", subject=self.subject)
+            raise InternalError from error
+        finally:
+            self.stats.processing_ns += time.perf_counter_ns() - started
+
+
+class RequestServer:
+    """Serves the endpoints of one plugin: as many at a time as is bounded, drained on stop."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        queue: str,
+        endpoints: list[Endpoint],
+        *,
+        max_in_flight: int = MAX_IN_FLIGHT,
+    ) -> None:
+        self.connection = connection
+        self.endpoints = endpoints
+        self.started_at = datetime.now(UTC)
+        self._queue = queue
+        self._max = max_in_flight
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._subscriptions: list[Any] = []
+
+    @property
+    def in_flight(self) -> int:
+        """Requests being worked on."""
+        return len(self._tasks)
+
+    async def start(self) -> None:
+        """Subscribe, and return when the server has seen it: a racing caller finds a responder."""
+        for endpoint in self.endpoints:
+            subscription = await self.connection.client.subscribe(
+                endpoint.subject, queue=self._queue, cb=self._receiver(endpoint)
+            )
+            self._subscriptions.append(subscription)
+        await self.connection.flush()
+
+    async def stop(self, timeout: float = 8.0) -> None:
+        """Take no more, finish what was taken, send the answers."""
+        subscriptions, self._subscriptions = self._subscriptions, []
+        for subscription in subscriptions:
+            try:
+                await subscription.drain()
+            except nats.errors.Error:
+                log.warning("drain_failed", queue=self._queue)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout)
+        for task in self._tasks:
+            task.cancel()
+        if self.connection.is_connected:
+            await self.connection.flush()
+
+    def _receiver(self, endpoint: Endpoint) -> Callable[[Any], Awaitable[None]]:
+        async def receive(message: Any) -> None:
+            if len(self._tasks) >= self._max:
+                endpoint.stats.errors += 1
+                await self._respond(message, *encode_error(OverloadedError(retry_after=1)))
+                return
+            task = asyncio.create_task(self._answer(endpoint, message))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        return receive
+
+    async def _answer(self, endpoint: Endpoint, message: Any) -> None:
+        try:
+            payload, headers = await endpoint.run(message.data, message.headers or {})
+            if len(payload) > MAX_PAYLOAD:
+                raise MessageTooLargeError("The answer is too large")
+        except ServiceError as error:
+            payload, headers = encode_error(error)
+        await self._respond(message, payload, headers)
+
+    async def _respond(self, message: Any, payload: bytes, headers: Mapping[str, str]) -> None:
+        if not message.reply:
+            return
+        try:
+            await self.connection.client.publish(
+                message.reply, payload, headers=dict(headers) or None
+            )
+        except nats.errors.Error as error:
+            log.warning("answer_lost", subject=message.subject, error=repr(error))

@@ -1,0 +1,370 @@
+"""The relay: publishes a plugin's outbox, facts once and in order, the rest at least once.
+
+One relay per plugin works at a time: it holds an advisory lock on a session that PostgreSQL ends
+after 5 s of silence, so that a stopped process loses it. Even two of them could not double or
+reorder a fact: each publish names the sequence it must follow, and the server refuses the second.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+import nats.errors
+import structlog
+
+from bus.connection import Connection
+from bus.envelope import CE_ID
+from bus.errors import DeadlineError, DisconnectedError
+from bus.jetstream import BatchReader, JetStreamError, Stored, last_sequence, publish, stored
+from bus.jetstream import request as jetstream_request
+from bus.streams import event_stream, work_stream
+from kernel.database import Database
+from kernel.sql import statement
+from kernel.telemetry import Telemetry
+
+log = structlog.get_logger("kernel.relay")
+
+LOCK_KEY: Final = 0x52454C4159
+BATCH: Final = 256
+POLL_SECONDS: Final = 0.5
+RETRY_SECONDS: Final = 1.0
+ACK_SECONDS: Final = 3.0
+HOUSEKEEPING_SECONDS: Final = 3600.0
+
+UNSENT = statement(
+    """
+    SELECT id, created_at, kind, ce_id, subject, headers, payload FROM kernel.outbox
+    WHERE sent_at IS NULL ORDER BY id LIMIT 256
+    """
+)
+MARK_SENT = statement(
+    """
+    UPDATE kernel.outbox AS o SET sent_at = now(), stream_seq = sent.seq
+    FROM unnest(
+        cast(:ids AS bigint[]), cast(:times AS timestamptz[]), cast(:seqs AS bigint[])
+    ) AS sent (id, created_at, seq)
+    WHERE o.id = sent.id AND o.created_at = sent.created_at
+    """
+)
+MARK_FOUND = statement(
+    """
+    UPDATE kernel.outbox AS o SET sent_at = coalesce(o.sent_at, now()), stream_seq = found.seq
+    FROM unnest(cast(:ce_ids AS uuid[]), cast(:seqs AS bigint[])) AS found (ce_id, seq)
+    WHERE o.ce_id = found.ce_id AND o.kind = 'fact' RETURNING o.ce_id
+    """
+)
+KNOWN_SEQUENCE = statement("SELECT coalesce(max(stream_seq), 0) FROM kernel.outbox")
+ENSURE_PARTITIONS = statement("SELECT kernel.ensure_partitions()")
+FORGET_SENT = statement(
+    """
+    DELETE FROM kernel.outbox
+    WHERE kind <> 'fact' AND sent_at IS NOT NULL AND created_at < now() - interval '35 days'
+    """
+)
+FORGET_HANDLED = statement("DELETE FROM kernel.inbox WHERE created_at < now() - interval '35 days'")
+
+
+class StreamMismatchError(RuntimeError):
+    """The stream of facts and the outbox are not of one history. The message names the way out."""
+
+
+class Relay:
+    """Publishes the outbox of one plugin from this process, when it is this process's turn."""
+
+    def __init__(
+        self,
+        plugin: str,
+        database: Database,
+        url: str,
+        connection: Connection,
+        telemetry: Telemetry,
+    ) -> None:
+        self.plugin = plugin
+        self.fault: str | None = None
+        """Why the relay stands still, when only an operator can help."""
+        self.is_leader = False
+        self._database = database
+        self._url = url
+        self._connection = connection
+        self._telemetry = telemetry
+        self._woken = asyncio.Event()
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+        self._bell: Any = None
+        self._last = 0
+        self._reader = BatchReader(connection, event_stream(plugin))
+        self._publisher = FactPublisher(connection)
+
+    async def start(self) -> None:
+        """Begin to contend for the lock, and publish while it is held."""
+        self._bell = await self._connection.client.subscribe(f"wake.{self.plugin}", cb=self._rung)
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Publish what is committed so far, then let go of the lock."""
+        self._stopping = True
+        self._woken.set()
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=5)
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._bell is not None and self._connection.is_connected:
+            await self._bell.unsubscribe()
+        await self._publisher.close()
+
+    def wake(self) -> None:
+        """Something was committed: publish it now, here or wherever the lock is held."""
+        if self.is_leader:
+            self._woken.set()
+        elif self._connection.is_connected:
+            task = asyncio.get_running_loop().create_task(self._ring())
+            task.add_done_callback(_note_failure)
+
+    async def _ring(self) -> None:
+        await self._connection.client.publish(f"wake.{self.plugin}", b"")
+
+    async def _rung(self, message: Any) -> None:
+        self._woken.set()
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            try:
+                await self._lead()
+            except StreamMismatchError as error:
+                self.fault = str(error)
+                log.critical("relay_stands_still", plugin=self.plugin, reason=self.fault)
+            except (
+                OSError,
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+                nats.errors.Error,
+                JetStreamError,
+                DeadlineError,
+                DisconnectedError,
+            ) as error:
+                log.warning("relay_interrupted", plugin=self.plugin, error=repr(error))
+            except Exception:
+                log.exception("relay_broke", plugin=self.plugin)
+            finally:
+                self.is_leader = False
+            if not self._stopping:
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _lead(self) -> None:
+        session = await asyncpg.connect(
+            self._url,
+            timeout=5,
+            command_timeout=10,
+            server_settings={
+                "application_name": f"relay-{self.plugin}",
+                "idle_session_timeout": "5s",
+                "tcp_user_timeout": "10s",
+            },
+        )
+        try:
+            while not await session.fetchval("SELECT pg_try_advisory_lock($1)", LOCK_KEY):
+                await asyncio.sleep(RETRY_SECONDS)
+                if self._stopping:
+                    return
+            await self._catch_up()
+            self.fault = None
+            self.is_leader = True
+            await self._publish_until_stopped(session)
+        finally:
+            self.is_leader = False
+            await session.close(timeout=2)
+
+    async def _publish_until_stopped(self, session: asyncpg.Connection) -> None:
+        loop = asyncio.get_running_loop()
+        beat_at = tidy_at = loop.time()
+        while True:
+            self._woken.clear()
+            published = await self._publish_batch()
+            if loop.time() >= beat_at:
+                await session.fetchval("SELECT 1")
+                beat_at = loop.time() + 1.0
+            if loop.time() >= tidy_at:
+                await self._tidy()
+                tidy_at = loop.time() + HOUSEKEEPING_SECONDS
+            if published == BATCH:
+                continue
+            if self._stopping:
+                return
+            try:
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._woken.wait()
+            except TimeoutError:
+                continue
+
+    async def _tidy(self) -> None:
+        await self._database.fetchval(ENSURE_PARTITIONS)
+        await self._database.execute(FORGET_SENT)
+        await self._database.execute(FORGET_HANDLED)
+
+    async def _publish_batch(self) -> int:
+        rows = await self._database.fetch(UNSENT)
+        self._telemetry.outbox_waiting.labels(self.plugin).set(len(rows))
+        if not rows:
+            return 0
+        facts = [row for row in rows if row["kind"] == "fact"]
+        cancels = [row for row in rows if row["kind"] == "cancel"]
+        others = [row for row in rows if row["kind"] in ("tell", "timer", "dead")]
+        sent_facts, sent_others = await asyncio.gather(
+            self._publish_facts(facts), self._publish_others(others)
+        )
+        sent = sent_facts + sent_others
+        for row in cancels:
+            await self._cancel(row)
+            sent.append((row, None))
+        if sent:
+            await self._database.execute(
+                MARK_SENT,
+                ids=[row["id"] for row, _ in sent],
+                times=[row["created_at"] for row, _ in sent],
+                seqs=[seq for _, seq in sent],
+            )
+            for row, _ in sent:
+                self._telemetry.outbox_sent.labels(self.plugin, row["kind"]).inc()
+        if len(sent_facts) < len(facts):
+            await self._catch_up()
+        if len(sent_others) < len(others):
+            await asyncio.sleep(RETRY_SECONDS / 2)
+        return len(rows)
+
+    async def _publish_facts(self, rows: Sequence[Any]) -> list[tuple[Any, int | None]]:
+        """Publish in order, each naming the sequence before it; stop counting at the first refusal."""
+        sent: list[tuple[Any, int | None]] = []
+        if not rows:
+            return sent
+        for row, outcome in zip(rows, await self._publisher.publish(rows, self._last), strict=True):
+            if not isinstance(outcome, Stored):
+                log.warning("fact_refused", plugin=self.plugin, reason=repr(outcome))
+                break
+            self._last = outcome.sequence
+            sent.append((row, outcome.sequence))
+        return sent
+
+    async def _publish_others(self, rows: Sequence[Any]) -> list[tuple[Any, int | None]]:
+        """Publish durable commands and timers; the server drops repeats of an id for two minutes."""
+        outcomes = await asyncio.gather(
+            *(self._publish_one(row) for row in rows), return_exceptions=True
+        )
+        sent: list[tuple[Any, int | None]] = []
+        for row, outcome in zip(rows, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                log.warning("publish_failed", subject=row["subject"], error=repr(outcome))
+            else:
+                sent.append((row, None))
+        return sent
+
+    async def _publish_one(self, row: Any) -> Stored:
+        headers = {**row["headers"], "Nats-Msg-Id": str(row["ce_id"])}
+        return await publish(
+            self._connection, row["subject"], row["payload"].encode(), headers, timeout=ACK_SECONDS
+        )
+
+    async def _cancel(self, row: Any) -> None:
+        stream = work_stream(self.plugin)
+        await jetstream_request(
+            self._connection, f"STREAM.PURGE.{stream}", {"filter": row["subject"]}
+        )
+
+    async def _catch_up(self) -> None:
+        """Learn what the stream already holds and mark it, so that nothing is published twice."""
+        known: int = await self._database.fetchval(KNOWN_SEQUENCE)
+        newest = await last_sequence(self._connection, event_stream(self.plugin))
+        if newest < known:
+            raise StreamMismatchError(
+                f"{event_stream(self.plugin)} ends at {newest}, the outbox knows {known}: the stream "
+                "store was lost. Run: realserv recover --from-outbox"
+            )
+        while known < newest:
+            messages = await self._reader.read(known + 1)
+            if not messages:
+                raise DeadlineError("the stream's tail cannot be read yet")
+            found = {message.headers[CE_ID]: message.sequence for message in messages}
+            marked = await self._database.fetch(
+                MARK_FOUND, ce_ids=list(found), seqs=list(found.values())
+            )
+            unknown = set(found) - {str(row["ce_id"]) for row in marked}
+            if unknown:
+                raise StreamMismatchError(
+                    f"{event_stream(self.plugin)} holds {len(unknown)} facts that the outbox does not "
+                    "know: the database was restored to an earlier time. "
+                    "Run: realserv recover --from-streams"
+                )
+            known = messages[-1].sequence
+        self._last = newest
+
+
+class FactPublisher:
+    """Publishes a run of facts without waiting for each acknowledgement before the next publish."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._waiting: dict[str, asyncio.Future[bytes]] = {}
+        self._prefix = ""
+        self._subscription: Any = None
+        self._count = 0
+
+    async def publish(self, rows: Sequence[Any], last: int) -> list[Stored | BaseException]:
+        """Return for each row where it stands, or why it is not known to be stored."""
+        await self._listen()
+        loop = asyncio.get_running_loop()
+        futures: list[asyncio.Future[bytes]] = []
+        tokens: list[str] = []
+        for offset, row in enumerate(rows):
+            self._count += 1
+            token = str(self._count)
+            future: asyncio.Future[bytes] = loop.create_future()
+            self._waiting[token] = future
+            futures.append(future)
+            tokens.append(token)
+            await self._connection.client.publish(
+                row["subject"],
+                row["payload"].encode(),
+                reply=f"{self._prefix}.{token}",
+                headers={**row["headers"], "Nats-Expected-Last-Sequence": str(last + offset)},
+            )
+        await asyncio.wait(futures, timeout=ACK_SECONDS)
+        for token in tokens:
+            self._waiting.pop(token, None)
+        return [_outcome(future) for future in futures]
+
+    async def close(self) -> None:
+        """Listen no more."""
+        if self._subscription is not None and self._connection.is_connected:
+            await self._subscription.unsubscribe()
+        self._subscription = None
+
+    async def _listen(self) -> None:
+        if self._subscription is None:
+            self._prefix = self._connection.client.new_inbox()
+            self._subscription = await self._connection.client.subscribe(
+                f"{self._prefix}.*", cb=self._acknowledged
+            )
+
+    async def _acknowledged(self, message: Any) -> None:
+        future = self._waiting.get(message.subject.rpartition(".")[2])
+        if future is not None and not future.done():
+            future.set_result(message.data)
+
+
+def _outcome(future: "asyncio.Future[bytes]") -> Stored | BaseException:
+    if not future.done():
+        future.cancel()
+        return DeadlineError("no acknowledgement")
+    payload = future.result()
+    if not payload:
+        return DisconnectedError("no stream takes the subject")
+    try:
+        return stored(payload)
+    except (JetStreamError, msgspec.DecodeError) as error:
+        return error
+
+
+def _note_failure(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.info("wake_lost", error=repr(task.exception()))
