@@ -3,7 +3,9 @@
 from datetime import datetime
 from typing import Annotated, ClassVar, Final, Literal
 
-from bus.message import Event, Query, View
+from msgspec import Meta
+
+from bus.message import Command, Event, Nothing, Query, View
 from kernel.ids import id_meta
 from kernel.paging import Cursor, Limit
 
@@ -12,6 +14,19 @@ OWNER: Final = "notification"
 NotificationId = Annotated[str, id_meta("notification")]
 UserId = Annotated[str, id_meta("user")]
 Channel = Literal["email", "in_app"]
+Topic = Literal[
+    "welcome",
+    "order_placed",
+    "order_confirmed",
+    "sub_order_assigned",
+    "sub_order_dispatched",
+    "sub_order_delivered",
+    "order_completed",
+    "order_cancelled",
+    "payment_captured",
+    "refund_settled",
+]
+FailureReason = Literal["no_address", "refused"]
 
 
 class NotificationView(View, frozen=True, kw_only=True):
@@ -38,6 +53,23 @@ class ListNotifications(Query[NotificationList], frozen=True, kw_only=True):
     cursor: Cursor | None = None
 
 
+class SendEmail(Command[Nothing], frozen=True, kw_only=True):
+    """Send a message by e-mail (effect). The address is asked for when it is sent."""
+
+    notification_id: NotificationId
+
+
+class NoteDelivery(Command[Nothing], frozen=True, kw_only=True):
+    """Note what became of an e-mail (told by its effect). Noting the same twice is the same as once."""
+
+    notification_id: NotificationId
+    outcome: Literal["sent", "failed"]
+    reason: FailureReason | None = None
+    """Why it failed."""
+    reply_code: Annotated[int, Meta(ge=200, le=599)] | None = None
+    """What the mail server answered to a refused message."""
+
+
 class NotificationSent(Event, frozen=True, kw_only=True):
     """A message has been handed to its channel."""
 
@@ -58,4 +90,4 @@ class NotificationFailed(Event, frozen=True, kw_only=True):
     user_id: UserId
     topic: str
     channel: Channel
-    reason: str
+    reason: FailureReason

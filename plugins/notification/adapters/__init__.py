@@ -1,0 +1,1 @@
+"""Who fills notification's ports."""
