@@ -156,9 +156,14 @@ class CommitCapacity(Command[Nothing], frozen=True, kw_only=True):
 
 
 class ReleaseCapacity(Command[Nothing], frozen=True, kw_only=True):
-    """Give back the capacity of sub-orders that were cancelled or refused. Unknown ones are a no-op."""
+    """Give back the capacity of sub-orders that were cancelled or refused. Unknown ones are a no-op.
+
+    Told commands keep no order: when a sub-order goes to another vendor, ``vendor_id`` names the one
+    that lost it, so that a late release cannot free what the next vendor took.
+    """
 
     sub_order_ids: Annotated[tuple[SubOrderId, ...], Meta(min_length=1, max_length=200)]
+    vendor_id: VendorId | None = None
 
 
 class VendorRegistered(Event, frozen=True, kw_only=True):
