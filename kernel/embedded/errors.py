@@ -63,6 +63,14 @@ class ChildNotReadyError(EmbeddedError):
         )
 
 
+class TooManyRestartsError(EmbeddedError):
+    """A child ended so often in a short time that starting it again helps nobody."""
+
+    def __init__(self, name: str, *, restarts: int, seconds: float) -> None:
+        self.name = name
+        super().__init__(f"{name} ended again after {restarts} restarts within {seconds:g} s")
+
+
 class DataMismatchError(EmbeddedError):
     """The data on disk do not belong to this server: another release, or another password."""
 

@@ -254,8 +254,13 @@ def _user_entry(user: NatsUser) -> dict[str, object]:
     granted = user.permissions
     if granted is not None:
         entry["permissions"] = {
-            "publish": {"allow": granted.publish, "deny": granted.publish_deny},
-            "subscribe": {"allow": granted.subscribe, "deny": granted.subscribe_deny},
+            "publish": _rule(granted.publish, granted.publish_deny),
+            "subscribe": _rule(granted.subscribe, granted.subscribe_deny),
             **({"allow_responses": True} if granted.allow_responses else {}),
         }
     return entry
+
+
+def _rule(allow: tuple[str, ...], deny: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Return one direction's rule; to the server an empty list of allowed subjects means all of them."""
+    return {"allow": allow, "deny": deny} if allow else {"deny": (">",)}

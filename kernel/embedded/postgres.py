@@ -4,6 +4,7 @@ Only the wheel's programs are used. Data, log, socket and configuration stay in 
 TCP listens on the loopback address and asks for a password that was generated at the first start.
 """
 
+import asyncio
 import os
 import pwd
 import re
@@ -11,7 +12,9 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from contextlib import suppress
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +25,7 @@ import asyncpg
 from kernel.embedded.errors import (
     BinaryMissingError,
     CannotDropRootError,
+    ChildExitedError,
     DataMismatchError,
 )
 from kernel.embedded.ports import LOOPBACK
@@ -34,6 +38,9 @@ MAINTENANCE: Final = "postgres"
 SYSTEM_USER: Final = "realserv"
 LONGEST_SOCKET_PATH: Final = 107
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGQUIT)
+STILL_IN_USE: Final = "pre-existing shared memory block"
+PATIENCE_WITH_OLD_BACKENDS: Final = 15.0
+"""Seconds for the backends of a killed server to notice that it is gone."""
 DATABASE_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
@@ -107,7 +114,6 @@ class Postgres:
             await self._initialise(launcher)
         self._check_release()
         self._write_configuration()
-        disarm_stale_pid(self._data / "postmaster.pid")
         command = ChildCommand(
             name=self.name,
             argv=(self._release.program("postgres"), "-D", str(self._data)),
@@ -117,33 +123,58 @@ class Postgres:
             env=_environment(),
             stop_signals=STOP_SIGNALS,
         )
-        self.process = await ChildProcess.start(command)
-        await self.process.wait_ready(self._answers, within=60)
+        deadline = time.monotonic() + PATIENCE_WITH_OLD_BACKENDS
+        while True:
+            disarm_stale_pid(self._pid_file)
+            self.process = await ChildProcess.start(command)
+            try:
+                return await self.process.wait_ready(self._answers, within=60)
+            except ChildExitedError as failure:
+                if STILL_IN_USE not in failure.tail or time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(0.2)
 
     async def stop(self) -> None:
         """Shut down fast: open transactions are rolled back, everything committed stays."""
         if self.process is not None:
             await self.process.stop(limit=30)
         if self._socket_folder is not None and self._socket_folder.parent != self._folder:
-            shutil.rmtree(self._socket_folder, ignore_errors=True)
+            shutil.rmtree(self._socket_folder)
+        self._socket_folder = None
 
     async def create_database(self, name: str) -> None:
         """Make an empty database unless there is one of this name."""
-        await self._maintain(f'CREATE DATABASE "{checked_name(name)}"')
+        create = f'CREATE DATABASE "{checked_name(name)}"'
+        async with self._maintenance() as connection:
+            if await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
+                return
+            with suppress(asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
+                await connection.execute(create)
 
     async def drop_database(self, name: str) -> None:
         """Drop a database with all that it holds; sessions on it are ended."""
-        await self._maintain(f'DROP DATABASE IF EXISTS "{checked_name(name)}" WITH (FORCE)')
+        async with self._maintenance() as connection:
+            await connection.execute(f'DROP DATABASE IF EXISTS "{checked_name(name)}" WITH (FORCE)')
 
-    async def _maintain(self, statement: str) -> None:
+    @asynccontextmanager
+    async def _maintenance(self) -> AsyncIterator[asyncpg.Connection]:
         connection = await asyncpg.connect(self.url(MAINTENANCE))
         try:
-            with suppress(asyncpg.DuplicateDatabaseError):
-                await connection.execute(statement)
+            yield connection
         finally:
             await connection.close()
 
+    @property
+    def _pid_file(self) -> Path:
+        return self._data / "postmaster.pid"
+
+    def _says_ready(self) -> bool:
+        """Read the last line of the server's own pid file, as pg_ctl does; asking it would fill its log."""
+        return self._pid_file.read_text(encoding="utf-8").splitlines()[-1:] == ["ready   "]
+
     async def _answers(self) -> bool:
+        if not self._says_ready():
+            return False
         try:
             connection = await asyncpg.connect(self.url(MAINTENANCE), timeout=5)
         except asyncpg.CannotConnectNowError:
@@ -198,7 +229,8 @@ class Postgres:
             )
 
     def _write_configuration(self) -> None:
-        self._socket_folder = self._choose_socket_folder()
+        if self._socket_folder is None:
+            self._socket_folder = self._choose_socket_folder()
         settings = configuration(
             port=self.port, socket_folder=self._socket_folder, durable=self._durable
         )

@@ -8,6 +8,7 @@ from secrets import token_urlsafe
 
 import msgspec
 
+from kernel.embedded.errors import DataMismatchError
 from kernel.embedded.private_files import private_folder, write_private
 
 
@@ -37,7 +38,12 @@ class Secrets:
         if not self.path.exists():
             return {}
         self.path.chmod(0o600)
-        return msgspec.json.decode(self.path.read_bytes(), type=dict[str, str])
+        try:
+            return msgspec.json.decode(self.path.read_bytes(), type=dict[str, str])
+        except msgspec.DecodeError as error:
+            raise DataMismatchError(
+                f"{self.path} cannot be read ({error}): put it back from a copy; the data do not open without it"
+            ) from error
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

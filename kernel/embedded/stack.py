@@ -8,6 +8,7 @@ import asyncio
 import fcntl
 import os
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,8 +21,14 @@ from kernel.embedded.nats import NatsPermissions, NatsServer
 from kernel.embedded.ports import LOOPBACK, free_port, is_free, require_free
 from kernel.embedded.postgres import SUPERUSER, Postgres
 from kernel.embedded.private_files import private_folder, write_private
-from kernel.embedded.process import ChildProcess
 from kernel.embedded.redis import Redis
+from kernel.embedded.supervision import (
+    USUAL_POLICY,
+    OnFailure,
+    Restartable,
+    RestartPolicy,
+    keep_running,
+)
 
 LOCK_FILE: Final = "stack.lock"
 INFO_FILE: Final = "stack.json"
@@ -34,25 +41,11 @@ PURPOSES: Final = {
 }
 
 
-class EmbeddedServer(Protocol):
-    """What the stack asks of each server. ``stop`` copes with a half-done start."""
-
-    @property
-    def name(self) -> str:
-        """What people call it."""
-
-    @property
-    def process(self) -> ChildProcess | None:
-        """The running server; None before the first start."""
+class EmbeddedServer(Restartable, Protocol):
+    """What the stack asks of each server."""
 
     async def end_leftover(self) -> None:
         """End the server that a killed parent may have left on this data."""
-
-    async def start(self) -> None:
-        """Start, and return when requests are answered."""
-
-    async def stop(self) -> None:
-        """Stop and wait for the end."""
 
 
 class StackInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,34 +176,34 @@ class EmbeddedStack:
         except BaseException:
             await self.stop()
             raise
-        write_private(self.folder / INFO_FILE, _as_text(self.info()))
+        self._publish_info()
 
     async def stop(self) -> None:
         """Stop what runs, in reverse order, and give the folder back."""
         if self._lock is None:
             return
-        try:
-            for server in reversed(self._servers()):
-                await server.stop()
-        finally:
-            (self.folder / INFO_FILE).unlink(missing_ok=True)
-            self._lock.close()
-            self._lock = None
+        async with AsyncExitStack() as last_things:
+            last_things.callback(self._give_back)
+            for server in self._servers():
+                last_things.push_async_callback(server.stop)
 
-    async def wait_for_failure(self) -> ChildExitedError:
-        """Wait until a server ends that nobody asked to, and return what to say about it."""
-        running = [server.process for server in self._servers() if server.process is not None]
-        waits = {asyncio.create_task(process.wait_for_failure()) for process in running}
-        try:
-            while waits:
-                ended, waits = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-                for failure in (task.result() for task in ended):
-                    if failure is not None:
-                        return failure
-        finally:
-            for task in waits:
-                task.cancel()
-        raise asyncio.CancelledError("all servers were stopped on request")
+    async def keep_running(
+        self,
+        *,
+        policy: RestartPolicy = USUAL_POLICY,
+        on_failure: OnFailure,
+    ) -> None:
+        """Start servers again that end unasked, until cancelled; raises TooManyRestartsError.
+
+        Clients see a lost connection and come back to the same address. Cancel this before ``stop``.
+        """
+        async with asyncio.TaskGroup() as group:
+            for server in self._servers():
+                group.create_task(
+                    keep_running(
+                        server, policy=policy, on_failure=on_failure, on_restart=self._publish_info
+                    )
+                )
 
     def info(self) -> StackInfo:
         """Return where everything is."""
@@ -232,6 +225,15 @@ class EmbeddedStack:
                 if server.process is not None
             },
         )
+
+    def _publish_info(self) -> None:
+        write_private(self.folder / INFO_FILE, _as_text(self.info()))
+
+    def _give_back(self) -> None:
+        (self.folder / INFO_FILE).unlink(missing_ok=True)
+        if self._lock is not None:
+            self._lock.close()
+        self._lock = None
 
     def _servers(self) -> tuple[EmbeddedServer, ...]:
         always = (self.nats, self.postgres)
@@ -307,9 +309,13 @@ def _choose_port(
 
 
 def _read_ports(path: Path) -> dict[str, int]:
+    """Return the ports used last time; a file that cannot be read only costs the same addresses again."""
     if not path.exists():
         return {}
-    return msgspec.json.decode(path.read_bytes(), type=dict[str, int])
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, int])
+    except msgspec.DecodeError:
+        return {}
 
 
 def _taken_lock(folder: Path) -> BinaryIO:
