@@ -29,7 +29,7 @@ def mail() -> None:
 @mail.command("list")
 @_folder
 @click.option("--json", "is_json", is_flag=True, help="Print one JSON array.")
-def list_mails(folder: Path, is_json: bool) -> None:  # noqa: FBT001  click hands flags over so
+def list_mails(folder: Path, is_json: bool) -> None:
     """List e-mails, oldest first.
 
     Example: realserv mail list --json
@@ -49,7 +49,7 @@ def list_mails(folder: Path, is_json: bool) -> None:  # noqa: FBT001  click hand
 @click.argument("mail_id", metavar="ID")
 @_folder
 @click.option("--json", "is_json", is_flag=True, help="Print one JSON object.")
-def show_mail(mail_id: str, folder: Path, is_json: bool) -> None:  # noqa: FBT001
+def show_mail(mail_id: str, folder: Path, is_json: bool) -> None:
     """Show an e-mail by its number in the list, its Message-ID or the identity of its intent.
 
     Example: realserv mail show 3
