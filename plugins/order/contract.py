@@ -8,7 +8,7 @@ from msgspec import Meta
 from bus.message import Command, Event, Nothing, Query, View
 from kernel.geo import Latitude, Longitude, Pincode
 from kernel.ids import id_meta
-from kernel.money import Money
+from kernel.money import ZERO, Money
 from kernel.paging import Cursor, Limit
 from kernel.quantity import Quantity
 from kernel.text import Line, Paragraph
@@ -138,7 +138,7 @@ class PlaceOrder(Command[OrderView], frozen=True, kw_only=True):
 
 
 class GetOrder(Query[OrderView], frozen=True, kw_only=True):
-    """Show an order to its buyer, its vendors or staff."""
+    """Show an order to its buyer or to staff; vendors see their part in their inbox."""
 
     order_id: OrderId
 
@@ -206,6 +206,8 @@ class HistoryEntry(View, frozen=True, kw_only=True):
     sub_order_id: SubOrderId | None = None
     vendor_id: VendorId | None = None
     reason: str | None = None
+    note: str | None = None
+    """What the one who cancelled or refused wrote; kept in the order's own columns only."""
 
 
 class OrderHistory(View, frozen=True, kw_only=True):
@@ -307,6 +309,8 @@ class OrderedPart(View, frozen=True, kw_only=True):
     sub_order_id: SubOrderId
     vendor_id: VendorId
     lines: tuple[OrderedLine, ...]
+    delivery: Money = ZERO
+    """This part's share of the order's delivery fee."""
 
 
 class OrderPlaced(Event, frozen=True, kw_only=True):
@@ -352,6 +356,8 @@ class SubOrderAssigned(Event, frozen=True, kw_only=True):
     assignment: int
     lines: tuple[OrderedLine, ...]
     accept_by: datetime
+    reservation_id: ReservationId | None = None
+    """The reservation that holds these lines; None: that of the order."""
 
 
 class SubOrderAccepted(Event, frozen=True, kw_only=True):
@@ -400,8 +406,25 @@ class SubOrderDelivered(Event, frozen=True, kw_only=True):
     vendor_id: VendorId
 
 
+class SubOrderCancelled(Event, frozen=True, kw_only=True):
+    """A part will not be delivered, while other parts are on their way or have arrived.
+
+    ``amount`` is what the order costs less by it: lines, tax and its delivery fee.
+    """
+
+    KEY: ClassVar[str] = "order_id"
+
+    order_id: OrderId
+    buyer_id: UserId
+    payment_id: PaymentId
+    sub_order_id: SubOrderId
+    vendor_id: VendorId
+    amount: Money
+    reason: CancelReason
+
+
 class OrderCompleted(Event, frozen=True, kw_only=True):
-    """Every sub-order is delivered."""
+    """Every sub-order is delivered; ``total`` is without the parts that were cancelled."""
 
     KEY: ClassVar[str] = "order_id"
 
