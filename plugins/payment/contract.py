@@ -30,7 +30,8 @@ FailureReason = Literal["declined", "expired", "cancelled", "provider"]
 RefundReason = Literal[
     "order_cancelled", "stock_short", "no_vendor", "payment_late", "paid_twice", "operator"
 ]
-ProviderText = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[!-~]+$")]
+ProviderText = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.=-]+$")]
+HeaderText = Annotated[str, Meta(max_length=1024)]
 
 
 class PaymentView(View, frozen=True, kw_only=True):
@@ -69,8 +70,25 @@ class ReceiveRazorpayWebhook(Command[Nothing], frozen=True, kw_only=True):
     """Take a webhook: the signature is checked on the raw body, which is stored before it is handled."""
 
     body: bytes
-    x_razorpay_signature: str = ""
-    x_razorpay_event_id: str = ""
+    x_razorpay_signature: HeaderText = ""
+    x_razorpay_event_id: HeaderText = ""
+
+
+class WebhookCount(View, frozen=True, kw_only=True):
+    """How many webhooks ended in one way."""
+
+    outcome: Literal["received", "handled", "ignored", "unmatched", "mismatched", "unreadable"]
+    count: int
+
+
+class WebhookCounts(View, frozen=True, kw_only=True):
+    """What became of the webhooks that were received."""
+
+    items: tuple[WebhookCount, ...]
+
+
+class CountWebhooks(Query[WebhookCounts], frozen=True, kw_only=True):
+    """Count the webhooks by what became of them, for finance staff; unmatched ones want a look."""
 
 
 class CreatePayment(Command[Nothing], frozen=True, kw_only=True):

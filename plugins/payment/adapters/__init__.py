@@ -1,0 +1,1 @@
+"""Payment providers behind the port of ``plugins.payment.provider``."""
