@@ -141,8 +141,7 @@ class NatsServer:
             stop_signals=STOP_SIGNALS,
         )
         self.process = await ChildProcess.start(command)
-        await self.process.wait_ready(self._greets, within=30)
-        await self.process.wait_ready(self._is_healthy, within=60)
+        await self.process.wait_ready(self._answers, within=60)
 
     async def stop(self) -> None:
         """Stop; JetStream closes its files."""
@@ -198,6 +197,9 @@ class NatsServer:
             within=30,
         )
         draft.replace(self._config_file)
+
+    async def _answers(self) -> bool:
+        return await self._greets() and await self._is_healthy()
 
     async def _greets(self) -> bool:
         reader, writer = await asyncio.open_connection(LOOPBACK, self.port)

@@ -90,6 +90,7 @@ class ChildProcess:
     _process: asyncio.subprocess.Process
     _log_start: int
     _stopping: bool = field(default=False)
+    _ready: bool = field(default=False)
 
     @classmethod
     async def start(cls, command: ChildCommand) -> Self:
@@ -100,6 +101,7 @@ class ChildProcess:
             )
         argv, before_exec = bound_to_parent(command)
         with _open_log(command.log_file) as log:
+            log_start = log.seek(0, os.SEEK_END)
             process = await asyncio.create_subprocess_exec(
                 *argv,
                 stdin=subprocess.DEVNULL,
@@ -109,7 +111,6 @@ class ChildProcess:
                 start_new_session=True,
                 preexec_fn=before_exec,
             )
-            log_start = log.tell()
         child = cls(command=command, _process=process, _log_start=log_start)
         child._leave_pid_file()
         return child
@@ -129,6 +130,11 @@ class ChildProcess:
         """Whether it has not ended yet."""
         return self._process.returncode is None
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it runs and a probe has said yes."""
+        return self._ready and self.is_running
+
     async def wait_ready(self, probe: Probe, *, within: float, every: float = POLL) -> None:
         """Return when the probe says yes; raises ChildExitedError or ChildNotReadyError."""
         deadline = time.monotonic() + within
@@ -137,6 +143,7 @@ class ChildProcess:
                 raise self.exited()
             with suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
                 if await asyncio.wait_for(probe(), timeout=left):
+                    self._ready = True
                     return
             await asyncio.sleep(every)
         raise ChildNotReadyError(

@@ -206,7 +206,7 @@ class EmbeddedStack:
                 )
 
     def info(self) -> StackInfo:
-        """Return where everything is."""
+        """Return where everything is; ``children`` are those that are ready now."""
         return StackInfo(
             pid=os.getpid(),
             started_at=datetime.now(UTC),
@@ -222,7 +222,7 @@ class EmbeddedStack:
             children={
                 server.name: server.process.pid
                 for server in self._servers()
-                if server.process is not None
+                if server.process is not None and server.process.is_ready
             },
         )
 
