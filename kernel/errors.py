@@ -15,6 +15,7 @@ __all__ = [
     "Gone",
     "Invalid",
     "NotFound",
+    "NothingHappened",
     "RateLimited",
     "ServiceError",
     "Unauthenticated",
@@ -92,3 +93,10 @@ class Unavailable(ServiceError):  # noqa: N818
 def invalid_field(field: str, message: str) -> Invalid:
     """Return the refusal of one field, for rules that the type cannot say."""
     return Invalid(f"{field}: {message}", errors=(FieldFault(field, message),))
+
+
+class NothingHappened(Unavailable):
+    """An effect failed before its provider took it: repeating it cannot double anything."""
+
+    code: ClassVar[str] = "kernel.nothing_happened"
+    title: ClassVar[str] = "The provider was not reached"

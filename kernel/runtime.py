@@ -155,7 +155,7 @@ class PluginRuntime:
         context = self._context(spec, envelope, actor, deadline, token, handling)
         try:
             call = spec.function(context) if message is None else spec.function(message, context)
-            reply = await _within(deadline, spec.timeout, call)
+            reply = await within(deadline, spec.timeout, call)
             answer = None
             if spec.kind == "command":
                 answer = Answer(encode(reply).decode(), getattr(reply, "version", None))
@@ -175,7 +175,7 @@ class PluginRuntime:
         deadline: float | None,
     ) -> Reply:
         context = self._context(spec, envelope, actor, deadline, envelope.token, None)
-        view = await _within(deadline, spec.timeout, spec.function(message, context))
+        view = await within(deadline, spec.timeout, spec.function(message, context))
         return _reply(encode(view), getattr(view, "version", None))
 
     async def _command(
@@ -359,7 +359,8 @@ def ask_identity(ctx: Context, ordinal: int) -> UUID:
     )
 
 
-async def _within(deadline: float | None, limit: float, call: Awaitable[T]) -> T:
+async def within(deadline: float | None, limit: float, call: Awaitable[T]) -> T:
+    """Wait until the deadline, or at most ``limit`` seconds when there is none; DeadlineError."""
     if deadline is None:
         deadline = asyncio.get_running_loop().time() + limit
     try:

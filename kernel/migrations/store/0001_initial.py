@@ -7,7 +7,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-UP = """
+UP = r"""
 CREATE TABLE kernel.outbox (
     id bigint GENERATED ALWAYS AS IDENTITY,
     kind text NOT NULL,
@@ -24,7 +24,7 @@ CREATE TABLE kernel.outbox (
 CREATE TABLE kernel.outbox_default PARTITION OF kernel.outbox DEFAULT;
 CREATE FUNCTION kernel.ensure_partitions() RETURNS void LANGUAGE plpgsql AS $body$
 DECLARE
-    first date;
+    first date\;
 BEGIN
     FOR ahead IN 0..2 LOOP
         first := date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => ahead);

@@ -1,0 +1,145 @@
+"""Effects: one row per intent, so that one intent has one effect at its provider.
+
+intended -> started -> done(outcome). A started intent without outcome is asked for at the provider,
+repeated under the same key, or repeated once and counted as a possible duplicate.
+"""
+
+from typing import Any
+
+import structlog
+
+from bus.codec import decoder, encode
+from bus.envelope import Envelope
+from bus.errors import ServiceError, UndecodableError
+from bus.message import Command
+from kernel.context import EffectContext
+from kernel.errors import NothingHappened
+from kernel.outbox import INSERT_ROWS, Cause, OutboxWriter, insert_arguments
+from kernel.plugin import HandlerSpec, OnRepeat
+from kernel.runtime import PluginRuntime, within
+from kernel.sql import statement
+
+log = structlog.get_logger("kernel.effects")
+
+START = statement(
+    """
+    WITH before AS (
+        SELECT state, possible_duplicates FROM kernel.effects WHERE intent_id = :intent_id FOR UPDATE
+    ), started AS (
+        INSERT INTO kernel.effects AS e (intent_id, effect, state, attempts, started_at)
+        VALUES (:intent_id, :effect, 'started', 1, now())
+        ON CONFLICT (intent_id) DO UPDATE
+        SET state = CASE WHEN e.state = 'done' THEN 'done' ELSE 'started' END,
+            attempts = e.attempts + 1, started_at = now()
+        RETURNING attempts
+    )
+    SELECT (SELECT state FROM before) AS state, (SELECT possible_duplicates FROM before) AS repeats
+    FROM started
+    """
+)
+BACK_TO_INTENDED = statement(
+    "UPDATE kernel.effects SET state = 'intended' WHERE intent_id = :intent_id AND state = 'started'"
+)
+COUNT_REPEAT = statement(
+    """
+    UPDATE kernel.effects SET possible_duplicates = possible_duplicates + 1
+    WHERE intent_id = :intent_id
+    """
+)
+GIVE_UP = statement(
+    "UPDATE kernel.effects SET state = 'unknown' WHERE intent_id = :intent_id AND state = 'started'"
+)
+FINISH = statement(
+    """
+    UPDATE kernel.effects SET state = 'done', outcome = :outcome, done_at = now()
+    WHERE intent_id = :intent_id AND state <> 'done'
+    """
+)
+
+
+class OutcomeUnknownError(ServiceError):
+    """The call was made twice and neither time is it known what came of it; people must look."""
+
+    code = "kernel.effect_outcome_unknown"
+    title = "It is not known whether the provider did it"
+
+
+class EffectRunner:
+    """Runs the effects of one plugin."""
+
+    def __init__(self, runtime: PluginRuntime) -> None:
+        self._runtime = runtime
+
+    async def run(self, spec: HandlerSpec, payload: bytes, envelope: Envelope) -> None:
+        """Bring one intent to its outcome, unless it has one. What the provider call raises is raised."""
+        if spec.message is None:
+            raise UndecodableError(f"{spec.name} takes no message")
+        intent = decoder(spec.message.cls)(payload)
+        database = self._runtime.database
+        before = await database.fetchrow(START, intent_id=envelope.id, effect=spec.name)
+        state = before["state"] if before is not None else None
+        if state == "done":
+            return
+        context = self._runtime.effect_context(spec, envelope)
+        try:
+            outcome = await self._call(
+                spec, intent, context, is_repeat=state in ("started", "unknown"), before=before
+            )
+        except NothingHappened:
+            await database.execute(BACK_TO_INTENDED, intent_id=envelope.id)
+            raise
+        await self._finish(spec, envelope, outcome)
+
+    async def _call(
+        self,
+        spec: HandlerSpec,
+        intent: Any,
+        context: EffectContext,
+        *,
+        is_repeat: bool,
+        before: Any,
+    ) -> Command[Any] | None:
+        call = spec.function
+        if not is_repeat:
+            return await within(None, spec.timeout, call(intent, context))
+        context.is_repeat = True
+        if spec.on_repeat is OnRepeat.ONCE_MORE:
+            if before["repeats"] >= 1:
+                await self._runtime.database.execute(GIVE_UP, intent_id=context.message_id)
+                raise OutcomeUnknownError
+            await self._runtime.database.execute(COUNT_REPEAT, intent_id=context.message_id)
+            self._runtime.telemetry.possible_duplicates.labels(
+                self._runtime.plugin.name, spec.name
+            ).inc()
+            log.warning("effect_repeated", effect=spec.name, intent_id=str(context.message_id))
+        elif spec.on_repeat is not OnRepeat.SAME_KEY:
+            found = await within(None, spec.timeout, spec.on_repeat(intent, context))
+            if found is not None:
+                return found  # type: ignore[no-any-return]  # as above
+        return await within(None, spec.timeout, call(intent, context))
+
+    async def _finish(
+        self, spec: HandlerSpec, envelope: Envelope, outcome: Command[Any] | None
+    ) -> None:
+        """Store the outcome and tell it to the plugin itself, in one transaction."""
+        runtime = self._runtime
+        cause = Cause(
+            message_id=envelope.id,
+            handler=f"{runtime.plugin.name}.{spec.name}.outcome",
+            source=runtime.plugin.name,
+            correlation_id=envelope.correlation_id,
+            actor=envelope.actor,
+            traceparent=envelope.traceparent,
+        )
+        writer = OutboxWriter(cause, runtime.clock())
+        text = None
+        if outcome is not None:
+            writer.tell(outcome)
+            text = encode(outcome).decode()
+        async with runtime.database.connection() as connection, connection.transaction():
+            status = await connection.execute(
+                FINISH.sql, *FINISH.arguments({"outcome": text, "intent_id": envelope.id})
+            )
+            if status.endswith(" 1") and writer.rows:
+                await connection.execute(INSERT_ROWS.sql, *insert_arguments(writer.rows))
+        runtime.wake()
