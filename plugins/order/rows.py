@@ -17,15 +17,7 @@ from plugins.order.sub_orders import SubOrder
 from plugins.order.tables import order_lines, orders, sub_orders
 
 ORDER_COLUMNS: Final = tuple(orders.c)
-PART_COLUMNS: Final = (
-    sub_orders.c.sub_order_id,
-    sub_orders.c.vendor_id,
-    sub_orders.c.status.label("part_status"),
-    sub_orders.c.delivery.label("part_delivery"),
-    sub_orders.c.reservation_id.label("part_reservation_id"),
-    sub_orders.c.assignment,
-    sub_orders.c.asked,
-    sub_orders.c.accept_by,
+LINE_COLUMNS: Final = (
     order_lines.c.offer_id,
     order_lines.c.product_id,
     order_lines.c.hsn,
@@ -35,6 +27,17 @@ PART_COLUMNS: Final = (
     order_lines.c.amount,
     order_lines.c.tax_rate_bp,
     order_lines.c.tax.label("line_tax"),
+)
+PART_COLUMNS: Final = (
+    sub_orders.c.sub_order_id,
+    sub_orders.c.vendor_id,
+    sub_orders.c.status.label("part_status"),
+    sub_orders.c.delivery.label("part_delivery"),
+    sub_orders.c.reservation_id.label("part_reservation_id"),
+    sub_orders.c.assignment,
+    sub_orders.c.asked,
+    sub_orders.c.accept_by,
+    *LINE_COLUMNS,
 )
 
 
