@@ -163,11 +163,10 @@ def _await_acceptance(tx: Tx, order: Order, fact: SubOrderAssigned, at: datetime
 
 
 def _seek_vendor(tx: Tx, order: Order, fact: SubOrderRejected) -> None:
-    # The capacity is given back by the search itself, before it takes another vendor's: both are
-    # known to the vendor plugin by the sub-order alone, and tells have no order.
     part = order.parts[fact.sub_order_id]
     tx.cancel(acceptance_timer(fact.sub_order_id, fact.assignment))
     tx.tell(_release_stock(order, part.reservation_id, [part]))
+    tx.tell(ReleaseCapacity(sub_order_ids=(part.sub_order_id,), vendor_id=fact.vendor_id))
     tx.tell(
         ReassignSubOrder(
             order_id=order.order_id, sub_order_id=fact.sub_order_id, assignment=fact.assignment

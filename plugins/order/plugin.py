@@ -24,7 +24,6 @@ plugin = Plugin(
         vendor.EligibleVendors,
         vendor.VendorsOfOwner,
         vendor.TakeCapacity,
-        vendor.ReleaseCapacity,
     ),
     tells=(
         catalog.KeepStock,

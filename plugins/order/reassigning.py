@@ -20,7 +20,7 @@ from plugins.order.settings import OrderSettings
 from plugins.order.sourcing import reach_of
 from plugins.order.store import OrderStore, read_order
 from plugins.order.sub_orders import SubOrder
-from plugins.vendor.contract import CapacityNeed, ReleaseCapacity, TakeCapacity
+from plugins.vendor.contract import CapacityNeed, TakeCapacity
 
 VENDORS_TRIED: Final = 5
 
@@ -57,7 +57,6 @@ async def reassign_sub_order(command: ReassignSubOrder, ctx: Context) -> Nothing
 
 
 async def _find_taker(order: Order, part: SubOrder, now: datetime, ctx: Context) -> Taker | None:
-    await ctx.ask(ReleaseCapacity(sub_order_ids=(part.sub_order_id,)))
     products = tuple({line.product_id: None for line in part.lines})
     found = await ctx.ask(QuoteOffers(product_ids=products))
     able: Mapping[str, Replacement] = replacements(part.lines, Shelf(found.offers), part.asked)
