@@ -9,6 +9,7 @@ calls that are declared repeatable, retries with full jitter. An adapter owns on
 
 import asyncio
 import random
+import socket
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,7 +23,7 @@ import stamina
 from purgatory.domain.model import CLOSED, HALF_OPENED, OPENED, OpenedState
 from purgatory.domain.model import Context as Circuit
 
-from kernel.errors import ServiceError, Unavailable
+from kernel.errors import NothingHappened, ServiceError, Unavailable
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -36,13 +37,27 @@ _STATES: Final[dict[str, BreakerState]] = {
 
 
 class ProviderUnavailable(Unavailable):
-    """An outside provider cannot be reached, does not answer in time, or has been left alone for a while."""
+    """An outside provider does not answer, answers too late or with an error of its own."""
 
     code: ClassVar[str] = "kernel.provider_unavailable"
     title: ClassVar[str] = "An outside provider is not available now"
 
 
-class ProviderBusy(Unavailable):
+class ProviderNotReachedError(ProviderUnavailable, NothingHappened):
+    """No connection to an outside provider could be made, so the call has not arrived there."""
+
+    code: ClassVar[str] = "kernel.provider_not_reached"
+    title: ClassVar[str] = "An outside provider cannot be reached"
+
+
+class ProviderRestingError(ProviderUnavailable, NothingHappened):
+    """An outside provider failed too often and is left alone until ``retry_after``. Nothing was sent."""
+
+    code: ClassVar[str] = "kernel.provider_resting"
+    title: ClassVar[str] = "An outside provider is left alone for a while"
+
+
+class ProviderBusyError(NothingHappened):
     """As many calls to a provider are under way and waiting as are allowed. Nothing was sent."""
 
     code: ClassVar[str] = "kernel.provider_busy"
@@ -77,6 +92,18 @@ def is_fault(error: Exception) -> bool:
     return isinstance(error, OSError | TimeoutError | httpx.TransportError)
 
 
+def is_unreached(error: Exception) -> bool:
+    """Tell whether a fault says that there was not even a connection."""
+    return isinstance(
+        error,
+        ConnectionRefusedError
+        | socket.gaierror
+        | httpx.ConnectError
+        | httpx.ConnectTimeout
+        | httpx.PoolTimeout,
+    )
+
+
 class Breaker:
     """A circuit breaker: opens after so many faults in a rolling window, then rests, then tries one call.
 
@@ -107,7 +134,7 @@ class Breaker:
         return _STATES[self._circuit.state]
 
     def admit(self) -> bool:
-        """Let a call through and tell whether it is the trial; raises ProviderUnavailable."""
+        """Let a call through and tell whether it is the trial; raises ProviderRestingError."""
         try:
             self._circuit.handle_new_request()
         except OpenedState as opened:
@@ -151,8 +178,8 @@ class Breaker:
         self._circuit.messages.clear()
         self._faulted_at.clear()
 
-    def _refusal(self, retry_after: float) -> ProviderUnavailable:
-        return ProviderUnavailable(
+    def _refusal(self, retry_after: float) -> ProviderRestingError:
+        return ProviderRestingError(
             f"{self._circuit.name} failed too often and is left alone for a while",
             retry_after=round(retry_after, 1),
         )
@@ -203,7 +230,7 @@ class ProviderGuard:
         """Call the provider. Faults are raised as ProviderUnavailable, the provider's answers as they are.
 
         Only a call that may arrive twice without harm is repeatable. Whether a call that failed has
-        arrived is unknown, unless ``ProviderBusy`` or an open circuit kept it back.
+        arrived is unknown, unless the error is a ``NothingHappened`` too.
         """
         limit = self.timeout if timeout is None else timeout
         if not is_repeatable or self._retries == 0:
@@ -254,7 +281,7 @@ class ProviderGuard:
     def _admit(self) -> bool:
         try:
             return self.breaker.admit()
-        except ProviderUnavailable:
+        except ProviderRestingError:
             self._refusals += 1
             raise
 
@@ -263,7 +290,7 @@ class ProviderGuard:
         """Take one of the places; refuse at once when even the queue for them is full."""
         if self._present >= self._most:
             self._refusals += 1
-            raise ProviderBusy(f"{self.name} is busy", retry_after=1.0)
+            raise ProviderBusyError(f"{self.name} is busy", retry_after=1.0)
         self._present += 1
         try:
             try:
@@ -271,7 +298,7 @@ class ProviderGuard:
                     await self._places.acquire()
             except TimeoutError:
                 self._refusals += 1
-                raise ProviderBusy(f"{self.name} is busy", retry_after=1.0) from None
+                raise ProviderBusyError(f"{self.name} is busy", retry_after=1.0) from None
             self._in_flight += 1
             try:
                 yield
@@ -285,7 +312,10 @@ class ProviderGuard:
         if isinstance(error, ServiceError):
             return error
         # Only the kind of error is told: a provider's text may hold an address or a key.
-        return ProviderUnavailable(f"{self.name} failed: {type(error).__name__}", retry_after=5.0)
+        text = f"{self.name} failed: {type(error).__name__}"
+        if is_unreached(error):
+            return ProviderNotReachedError(text, retry_after=5.0)
+        return ProviderUnavailable(text, retry_after=5.0)
 
     def __repr__(self) -> str:
         return f"ProviderGuard({self.name!r}, {self.breaker.state})"
@@ -308,8 +338,8 @@ class Backoff:
         """Return the seconds to wait after this error, or False when another try is useless."""
         if not isinstance(error, ServiceError) or not error.retryable:
             return False
-        if isinstance(error, ProviderUnavailable) and error.__cause__ is None:
-            return False  # the circuit is open
+        if isinstance(error, ProviderRestingError):
+            return False
         asked = 0.0 if isinstance(error, ProviderUnavailable) else error.retry_after or 0.0
         if asked > self._limit:
             return False

@@ -11,12 +11,14 @@ import stamina
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.errors import Invalid, RateLimited, Unavailable
+from kernel.errors import Invalid, NothingHappened, RateLimited, Unavailable
 from kernel.providers import (
     Backoff,
     Breaker,
-    ProviderBusy,
+    ProviderBusyError,
     ProviderGuard,
+    ProviderNotReachedError,
+    ProviderRestingError,
     ProviderUnavailable,
     is_fault,
     provider_snapshots,
@@ -108,12 +110,30 @@ async def test_a_lost_connection_becomes_provider_unavailable() -> None:
     guard = a_guard()
 
     with pytest.raises(ProviderUnavailable) as refused:
-        await guard.call(Provider(ConnectionRefusedError("10.0.0.7:25")).answer)
+        await guard.call(Provider(ConnectionResetError("10.0.0.7:25")).answer)
 
     assert refused.value.to_wire().code == "kernel.provider_unavailable"
     assert refused.value.retryable
     assert refused.value.retry_after
     assert "10.0.0.7" not in refused.value.message
+
+
+@pytest.mark.parametrize("error", [ConnectionRefusedError(), httpx.ConnectError("no route")])
+async def test_a_call_without_a_connection_has_not_happened(error: Exception) -> None:
+    with pytest.raises(ProviderNotReachedError) as refused:
+        await a_guard().call(Provider(error).answer)
+
+    assert isinstance(refused.value, NothingHappened)
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(), httpx.ReadTimeout("slow")])
+async def test_of_a_call_that_broke_off_it_is_not_known_whether_it_happened(
+    error: Exception,
+) -> None:
+    with pytest.raises(ProviderUnavailable) as refused:
+        await a_guard().call(Provider(error).answer)
+
+    assert not isinstance(refused.value, NothingHappened)
 
 
 async def test_a_call_that_takes_too_long_is_given_up() -> None:
@@ -220,7 +240,7 @@ async def test_a_call_beyond_the_queue_is_refused_at_once() -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(guard.call(provider.answer))
         await asyncio.sleep(0.01)
-        with pytest.raises(ProviderBusy):
+        with pytest.raises(ProviderBusyError):
             await guard.call(provider.answer)
         provider.go.set()
 
@@ -234,7 +254,7 @@ async def test_a_call_does_not_wait_for_a_place_for_ever() -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(guard.call(provider.answer))
         await asyncio.sleep(0.01)
-        with pytest.raises(ProviderBusy):
+        with pytest.raises(ProviderBusyError):
             await guard.call(provider.answer, timeout=0.01)
         provider.go.set()
 
@@ -246,9 +266,10 @@ async def test_five_faults_open_the_circuit_and_nothing_is_sent_then() -> None:
     await fail_call(guard, 5)
     provider = Provider("yes")
 
-    with pytest.raises(ProviderUnavailable) as refused:
+    with pytest.raises(ProviderRestingError) as refused:
         await guard.call(provider.answer)
 
+    assert isinstance(refused.value, NothingHappened)
     assert provider.calls == 0
     assert guard.snapshot().breaker == "open"
     assert guard.snapshot().refusals == 1
