@@ -1,9 +1,10 @@
 """The way out: one e-mail per intent."""
 
+from bus.errors import ServiceError
 from kernel.context import EffectContext
-from plugins.identity.contract import ContactsOf
+from plugins.identity.contract import Contact, ContactsOf
 from plugins.notification.contract import NoteDelivery, SendEmail
-from plugins.notification.errors import MailRefusedError
+from plugins.notification.errors import MailRefusedError, ReaderUnavailableError
 from plugins.notification.mail import Mail, Mailer
 from plugins.notification.rendering import Templates
 from plugins.notification.store import letter_of
@@ -16,12 +17,11 @@ async def send_email(intent: SendEmail, ctx: EffectContext) -> NoteDelivery:
     may drop it. An erased reader and a refused message are outcomes; all else is tried again.
     """
     letter = await letter_of(ctx.db, intent.notification_id)
-    found = await ctx.ask(ContactsOf(user_ids=(letter.user_id,)))
-    if not found.contacts:
+    reader = await _find_reader(letter.user_id, ctx)
+    if reader is None:
         return NoteDelivery(
             notification_id=intent.notification_id, outcome="failed", reason="no_address"
         )
-    reader = found.contacts[0]
     mail = Mail(
         intent_id=ctx.idempotency_key,
         to_name=reader.name,
@@ -40,3 +40,14 @@ async def send_email(intent: SendEmail, ctx: EffectContext) -> NoteDelivery:
             reply_code=refused.reply_code,
         )
     return NoteDelivery(notification_id=intent.notification_id, outcome="sent")
+
+
+async def _find_reader(user_id: str, ctx: EffectContext) -> Contact | None:
+    """Ask for a reader. Nothing has been sent yet, so a failure here may be repeated at will."""
+    try:
+        found = await ctx.ask(ContactsOf(user_ids=(user_id,)))
+    except ServiceError as error:
+        if error.to_wire().retryable:
+            raise ReaderUnavailableError from error
+        raise
+    return found.contacts[0] if found.contacts else None

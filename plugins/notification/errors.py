@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from kernel.errors import Conflict, Invalid, NotFound, Unavailable
+from kernel.errors import Conflict, Invalid, NotFound, NothingHappened
 
 
 class NotificationNotFoundError(NotFound):
@@ -19,7 +19,21 @@ class IllegalDeliveryMoveError(Conflict):
     title: ClassVar[str] = "The outcome of this message is known already"
 
 
-class MailDeferredError(Unavailable):
+class ReaderUnavailableError(NothingHappened):
+    """Identity cannot be asked now for a reader's address."""
+
+    code: ClassVar[str] = "notification.reader_unavailable"
+    title: ClassVar[str] = "The reader's address cannot be asked for now"
+
+
+class MailServerUnavailableError(NothingHappened):
+    """The mail server was lost before the e-mail was handed to it."""
+
+    code: ClassVar[str] = "notification.mail_server_unavailable"
+    title: ClassVar[str] = "The mail server is not available now"
+
+
+class MailDeferredError(NothingHappened):
     """The mail server takes this message not now, but perhaps later (4xx)."""
 
     code: ClassVar[str] = "notification.mail_deferred"

@@ -25,4 +25,8 @@ class Mailer(Protocol):
     """Hands e-mails to a mail server."""
 
     async def send(self, mail: Mail) -> None:
-        """Return once the server has it. Raises MailRefusedError for good, Unavailable for now."""
+        """Return once the server has it. Raises MailRefusedError when it never will.
+
+        Raises a NothingHappened while it may have it later, and any other Unavailable when it is
+        not known whether it has it.
+        """

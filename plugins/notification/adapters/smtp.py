@@ -2,18 +2,32 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from email import policy
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
+from typing import Final, Literal
 
 import aiosmtplib
 
-from kernel.providers import ProviderGuard, is_fault
-from plugins.notification.errors import MailDeferredError, MailRefusedError
+from kernel.errors import NothingHappened
+from kernel.providers import ProviderGuard, ProviderUnavailable, is_fault
+from plugins.notification.errors import (
+    MailDeferredError,
+    MailRefusedError,
+    MailServerUnavailableError,
+)
 from plugins.notification.mail import Mail, Mailer
 from plugins.notification.settings import NotificationSettings
 
-SERVICE_CLOSING = 421
+SERVICE_CLOSING: Final = 421
+WIRE: Final = policy.SMTP.clone(cte_type="7bit")
+ABOUT_ONE_MAIL: Final = (
+    aiosmtplib.SMTPSenderRefused,
+    aiosmtplib.SMTPRecipientRefused,
+    aiosmtplib.SMTPDataError,
+)
 
 
 class SmtpMailer:
@@ -32,29 +46,45 @@ class SmtpMailer:
         )
 
     async def send(self, mail: Mail) -> None:
-        """Hand one e-mail over. Raises MailRefusedError (5xx), MailDeferredError (4xx), ProviderUnavailable."""
-        await self.guard.call(self._hand_over, mail)
-
-    async def _hand_over(self, mail: Mail) -> None:
-        password = self._smtp.password
+        """Hand one e-mail over. Only a connection lost amid the content leaves it unknown."""
+        progress = _Progress()
         try:
-            await aiosmtplib.send(
-                self._message(mail),
-                sender=self._sender.addr_spec,
-                recipients=[mail.to_address],
-                hostname=self._smtp.host,
-                port=self._smtp.port,
-                use_tls=self._smtp.security == "tls",
-                start_tls=self._smtp.security == "starttls",
-                username=self._smtp.username,
-                password=password.reveal() if password else None,
-                local_hostname=self._domain,
-                timeout=self._smtp.timeout.total_seconds(),
-            )
-        except aiosmtplib.SMTPRecipientsRefused as error:
-            raise _about_this_mail(error.recipients[0]) from None
-        except (aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPDataError) as error:
-            raise _about_this_mail(error) from None
+            await self.guard.call(self._hand_over, mail, progress)
+        except ProviderUnavailable as away:
+            if progress.stage == "accepted":
+                return
+            if progress.stage == "content" or isinstance(away, NothingHappened):
+                raise
+            raise MailServerUnavailableError(away.message, retry_after=away.retry_after) from away
+
+    async def _hand_over(self, mail: Mail, progress: "_Progress") -> None:
+        content = self._message(mail).as_bytes(policy=WIRE)
+        client = self._client()
+        try:
+            await client.connect()
+            await client.mail(self._sender.addr_spec)
+            await client.rcpt(mail.to_address)
+            progress.stage = "content"
+            await client.data(content)
+            progress.stage = "accepted"
+            await client.quit()
+        except ABOUT_ONE_MAIL as error:
+            raise _translate(error) from None
+        finally:
+            client.close()
+
+    def _client(self) -> aiosmtplib.SMTP:
+        smtp = self._smtp
+        return aiosmtplib.SMTP(
+            hostname=smtp.host,
+            port=smtp.port,
+            use_tls=smtp.security == "tls",
+            start_tls=smtp.security == "starttls",
+            username=smtp.username,
+            password=smtp.password.reveal() if smtp.password else None,
+            local_hostname=self._domain,
+            timeout=smtp.timeout.total_seconds(),
+        )
 
     def _message(self, mail: Mail) -> EmailMessage:
         message = EmailMessage()
@@ -74,12 +104,19 @@ def _address(name: str, address: str) -> Address:
     return Address(display_name=name, username=user, domain=domain)
 
 
-def _about_this_mail(error: aiosmtplib.SMTPResponseException) -> Exception:
+@dataclass
+class _Progress:
+    """How far the handing over of one e-mail has come."""
+
+    stage: Literal["envelope", "content", "accepted"] = "envelope"
+
+
+def _translate(error: aiosmtplib.SMTPResponseException) -> Exception:
     """Return what the server said of one e-mail. Its text may name the reader, so it is dropped."""
     if error.code >= 500:
         return MailRefusedError(error.code)
     if error.code == SERVICE_CLOSING:
-        return aiosmtplib.SMTPServerDisconnected("the server closes the service")
+        return MailServerUnavailableError("The mail server closes its service", retry_after=5.0)
     return MailDeferredError(f"The mail server answered {error.code}", retry_after=30.0)
 
 
