@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from msgspec import Meta
 
-from bus.message import Command, Event, Query, View
+from bus.message import Command, Event, Nothing, Query, View
 from kernel.ids import id_meta
 from kernel.money import Money
 from kernel.paging import Cursor, Limit
@@ -302,6 +302,12 @@ class ReleaseStock(Command[Reservation], frozen=True, kw_only=True):
     offer_ids: Annotated[tuple[OfferId, ...], Meta(min_length=1, max_length=200)]
 
 
+class LapseReservation(Command[Nothing], frozen=True, kw_only=True):
+    """Free what a reservation still holds when its time is over; the timer of catalog itself."""
+
+    reservation_id: ReservationId
+
+
 class OfferPublished(Event, frozen=True, kw_only=True):
     """A vendor offers a product."""
 
@@ -359,6 +365,16 @@ class StockReserved(Event, frozen=True, kw_only=True):
     expires_at: datetime
 
 
+class StockKept(Event, frozen=True, kw_only=True):
+    """A reservation belongs to an order now and holds until ``expires_at``."""
+
+    KEY: ClassVar[str] = "reservation_id"
+
+    reservation_id: ReservationId
+    order_id: OrderId
+    expires_at: datetime
+
+
 class StockCommitted(Event, frozen=True, kw_only=True):
     """The stock of a confirmed order has been deducted."""
 
@@ -370,7 +386,10 @@ class StockCommitted(Event, frozen=True, kw_only=True):
 
 
 class StockShort(Event, frozen=True, kw_only=True):
-    """A confirmed order's stock is gone; the order must be compensated."""
+    """An order's stock is gone for good; the order must be compensated.
+
+    Said again whenever the order asks again; what the other lines hold stays theirs until released.
+    """
 
     KEY: ClassVar[str] = "reservation_id"
 
@@ -380,7 +399,10 @@ class StockShort(Event, frozen=True, kw_only=True):
 
 
 class StockReleased(Event, frozen=True, kw_only=True):
-    """Held or deducted stock is free again; ``order_id`` is None when a reservation lapsed."""
+    """Held or deducted stock is free again; ``order_id`` is None when a reservation lapsed.
+
+    ``ended`` names lines that had lapsed before: they freed nothing now and are never taken anew.
+    """
 
     KEY: ClassVar[str] = "reservation_id"
 
@@ -388,6 +410,7 @@ class StockReleased(Event, frozen=True, kw_only=True):
     order_id: OrderId | None
     lines: tuple[StockLine, ...]
     was_committed: bool
+    ended: tuple[OfferId, ...] = ()
 
 
 class StockLow(Event, frozen=True, kw_only=True):
