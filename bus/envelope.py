@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 
@@ -22,6 +22,7 @@ ACTOR = "realserv-actor"
 TOKEN = "realserv-token"  # noqa: S105  a header's name
 TIMEOUT = "realserv-timeout-ms"
 VERSION = "realserv-version"
+KEYED = "realserv-keyed"
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +67,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
         if self.version is not None:
             headers[VERSION] = str(self.version)
         if self.is_keyed:
-            headers["realserv-keyed"] = "1"
+            headers[KEYED] = "1"
         return headers
 
 
@@ -86,10 +87,33 @@ def read_envelope(headers: Mapping[str, str]) -> Envelope:
             token=headers.get(TOKEN, ""),
             timeout_ms=int(headers[TIMEOUT]) if TIMEOUT in headers else None,
             version=int(headers[VERSION]) if VERSION in headers else None,
-            is_keyed="realserv-keyed" in headers,
+            is_keyed=KEYED in headers,
         )
     except (KeyError, ValueError) as error:
         raise UndecodableError(f"the headers are not a message of ours: {error}") from error
+
+
+def read_request(headers: Mapping[str, str]) -> Envelope:
+    """Read the headers of a request, which anybody may send with any NATS client: all are optional."""
+    timeout = headers.get(TIMEOUT, "")
+    try:
+        identity = UUID(headers[CE_ID]) if CE_ID in headers else uuid4()
+        time = datetime.fromisoformat(headers[CE_TIME]) if CE_TIME in headers else None
+    except ValueError as error:
+        raise UndecodableError(f"the headers cannot be read: {error}") from error
+    return Envelope(
+        id=identity,
+        type=headers.get(CE_TYPE, ""),
+        source=headers.get(CE_SOURCE, ""),
+        time=time.astimezone(UTC) if time else datetime.now(UTC),
+        correlation_id=headers.get(CORRELATION) or str(identity),
+        causation_id=headers.get(CAUSATION, ""),
+        traceparent=headers.get(TRACEPARENT, ""),
+        actor=headers.get(ACTOR, ""),
+        token=headers.get(TOKEN, ""),
+        timeout_ms=int(timeout) if timeout.isdigit() else None,
+        is_keyed=KEYED in headers,
+    )
 
 
 class Reply(NamedTuple):

@@ -12,7 +12,7 @@ import structlog
 
 from bus.codec import MAX_PAYLOAD
 from bus.connection import Connection
-from bus.envelope import Envelope, Reply
+from bus.envelope import Envelope, Reply, read_request
 from bus.errors import (
     ERROR_HEADER,
     DeadlineError,
@@ -32,7 +32,7 @@ log = structlog.get_logger("bus.requests")
 MAX_IN_FLIGHT: Final = 512
 """Requests that one plugin of one process works on at a time; the next one is refused."""
 
-Handle = Callable[[bytes, Mapping[str, str]], Awaitable[Reply]]
+Handle = Callable[[bytes, Envelope], Awaitable[Reply]]
 
 
 class NatsCaller:
@@ -87,14 +87,24 @@ class Endpoint:
     subject: str
     handle: Handle
     metadata: dict[str, str] = field(default_factory=dict)
+    max_in_flight: int = MAX_IN_FLIGHT
     stats: EndpointStats = field(default_factory=EndpointStats)
+    in_flight: int = 0
 
-    async def run(self, payload: bytes, headers: Mapping[str, str]) -> Reply:
-        """Handle one request, counting it; raises ServiceError and nothing else."""
+    async def run(self, payload: bytes, envelope: Envelope) -> Reply:
+        """Handle one request, counting it, or refuse it at once when too many are in hand.
+
+        Raises ServiceError and nothing else.
+        """
         started = time.perf_counter_ns()
         self.stats.requests += 1
+        if self.in_flight >= self.max_in_flight:
+            self.stats.errors += 1
+            self.stats.last_error = OverloadedError.code
+            raise OverloadedError(retry_after=1)
+        self.in_flight += 1
         try:
-            return await self.handle(payload, headers)
+            return await self.handle(payload, envelope)
         except ServiceError as error:
             self.stats.errors += 1
             self.stats.last_error = error.to_wire().code
@@ -105,6 +115,7 @@ class Endpoint:
             log.exception("endpoint_broke", subject=self.subject)
             raise InternalError from error
         finally:
+            self.in_flight -= 1
             self.stats.processing_ns += time.perf_counter_ns() - started
 
 
@@ -116,14 +127,11 @@ class RequestServer:
         connection: Connection,
         queue: str,
         endpoints: list[Endpoint],
-        *,
-        max_in_flight: int = MAX_IN_FLIGHT,
     ) -> None:
         self.connection = connection
         self.endpoints = endpoints
         self.started_at = datetime.now(UTC)
         self._queue = queue
-        self._max = max_in_flight
         self._tasks: set[asyncio.Task[None]] = set()
         self._subscriptions: list[Any] = []
 
@@ -158,10 +166,6 @@ class RequestServer:
 
     def _receiver(self, endpoint: Endpoint) -> Callable[[Any], Awaitable[None]]:
         async def receive(message: Any) -> None:
-            if len(self._tasks) >= self._max:
-                endpoint.stats.errors += 1
-                await self._respond(message, *encode_error(OverloadedError(retry_after=1)))
-                return
             task = asyncio.create_task(self._answer(endpoint, message))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -170,7 +174,8 @@ class RequestServer:
 
     async def _answer(self, endpoint: Endpoint, message: Any) -> None:
         try:
-            payload, headers = await endpoint.run(message.data, message.headers or {})
+            envelope = read_request(message.headers or {})
+            payload, headers = await endpoint.run(message.data, envelope)
             if len(payload) > MAX_PAYLOAD:
                 raise MessageTooLargeError("The answer is too large")
         except ServiceError as error:
