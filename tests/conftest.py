@@ -1,20 +1,18 @@
 """Fixtures for all tests: real servers, started once per test process when the first test asks for them."""
 
-import tempfile
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from kernel.embedded.stack import EmbeddedStack
-from kernel.testing.stack import fresh_database, running_stack
+from kernel.testing.stack import fresh_database, running_stack, throwaway_folder
 
 
 @pytest.fixture(scope="session")
 async def stack() -> AsyncIterator[EmbeddedStack]:
     """PostgreSQL, NATS and Redis of this test process alone, on ports and data of their own."""
-    with tempfile.TemporaryDirectory(prefix="realserv-") as folder:
-        async with running_stack(Path(folder)) as running:
+    with throwaway_folder() as folder:
+        async with running_stack(folder) as running:
             yield running
 
 

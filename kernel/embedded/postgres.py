@@ -287,6 +287,7 @@ def configuration(*, port: int, socket_folder: Path, durable: bool) -> str:
         "fsync": "on" if durable else "off",
         "full_page_writes": "on" if durable else "off",
         "synchronous_commit": "on" if durable else "off",
+        "max_wal_size": "1GB" if durable else "256MB",
         "log_line_prefix": "%m [%p] %q%u@%d ",
         "log_checkpoints": "off",
         "log_lock_waits": "on",

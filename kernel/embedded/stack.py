@@ -7,8 +7,8 @@ the other commands where the servers are.
 import asyncio
 import fcntl
 import os
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -79,15 +79,18 @@ class StackInfo(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def running_stack_info(folder: Path) -> StackInfo | None:
-    """Return where the servers of this folder are, when a living process runs them."""
+def is_running(folder: Path) -> bool:
+    """Say whether a living process holds this folder."""
     lock_file = folder / LOCK_FILE
     if not lock_file.exists():
-        return None
+        return False
     with lock_file.open("rb") as lock:
-        if _locks(lock):
-            return None
-    return _read_info(folder)
+        return not _locks(lock)
+
+
+def running_stack_info(folder: Path) -> StackInfo | None:
+    """Return where the servers of this folder are; None unless a living process runs them."""
+    return _read_info(folder) if is_running(folder) else None
 
 
 class EmbeddedStack:
@@ -168,7 +171,7 @@ class EmbeddedStack:
 
     async def start(self) -> None:
         """Start all servers at once; when one fails, those that run are stopped and its error is raised."""
-        self._lock = _taken_lock(self.folder)
+        self._lock = await _taken_lock(self.folder)
         try:
             await asyncio.gather(*(server.end_leftover() for server in self._servers()))
             self._choose_ports()
@@ -197,7 +200,7 @@ class EmbeddedStack:
 
         Clients see a lost connection and come back to the same address. Cancel this before ``stop``.
         """
-        async with asyncio.TaskGroup() as group:
+        async with _together() as group:
             for server in self._servers():
                 group.create_task(
                     keep_running(
@@ -240,12 +243,9 @@ class EmbeddedStack:
         return always if self.redis is None else (*always, self.redis)
 
     async def _start_servers(self) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                for server in self._servers():
-                    group.create_task(self._start_server(server))
-        except BaseExceptionGroup as failed:
-            raise failed.exceptions[0] from None
+        async with _together() as group:
+            for server in self._servers():
+                group.create_task(self._start_server(server))
 
     async def _start_server(self, server: EmbeddedServer) -> None:
         """Start one server; a free port that was snatched away meanwhile is replaced by another."""
@@ -298,6 +298,16 @@ class EmbeddedStack:
         write_private(self.folder / PORTS_FILE, _as_text(ports))
 
 
+@asynccontextmanager
+async def _together() -> AsyncIterator[asyncio.TaskGroup]:
+    """Run tasks side by side; the first failure ends the others and is raised as it is, not in a group."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+
+
 def _choose_port(
     name: str, *, configured: int, remembered: int | None, taken: Collection[int]
 ) -> int:
@@ -318,23 +328,29 @@ def _read_ports(path: Path) -> dict[str, int]:
         return {}
 
 
-def _taken_lock(folder: Path) -> BinaryIO:
+async def _taken_lock(folder: Path) -> BinaryIO:
     """Return the folder's lock, held until it is closed; raises AlreadyRunningError."""
     lock_file = folder / LOCK_FILE
     lock_file.touch(mode=0o600)
     lock = lock_file.open("r+b", buffering=0)
-    if not _locks(lock):
-        holder = lock.read(32).strip()
-        lock.close()
-        info = _read_info(folder)
-        raise AlreadyRunningError(
-            folder,
-            pid=int(holder) if holder.isdigit() else None,
-            addresses=() if info is None else info.addresses(),
-        )
-    lock.truncate(0)
-    lock.write(f"{os.getpid()}\n".encode())
-    return lock
+    for pause in (
+        0.01,
+        0.05,
+        0.2,
+    ):  # who only looks whether somebody runs holds it for a moment, too
+        if _locks(lock):
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n".encode())
+            return lock
+        await asyncio.sleep(pause)
+    holder = lock.read(32).strip()
+    lock.close()
+    info = _read_info(folder)
+    raise AlreadyRunningError(
+        folder,
+        pid=int(holder) if holder.isdigit() else None,
+        addresses=() if info is None else info.addresses(),
+    )
 
 
 def _locks(lock: BinaryIO) -> bool:

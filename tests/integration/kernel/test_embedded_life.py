@@ -12,7 +12,12 @@ import nats
 import pytest
 import redis.asyncio
 
-from kernel.embedded.errors import AlreadyRunningError, DataMismatchError, PortInUseError
+from kernel.embedded.errors import (
+    AlreadyRunningError,
+    DataMismatchError,
+    PortInUseError,
+    TooManyRestartsError,
+)
 from kernel.embedded.nats import NatsPermissions
 from kernel.embedded.ports import free_port
 from kernel.embedded.postgres import Postgres
@@ -181,6 +186,30 @@ async def test_when_one_server_fails_to_start_the_others_are_stopped(tmp_path: P
     running = [server for server in (broken.nats, broken.redis) if server and server.process]
     assert not any(server.process and server.process.is_running for server in running)
     assert running_stack_info(tmp_path) is None
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing_behind(tmp_path: Path) -> None:
+    stack = a_stack(tmp_path)
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(stack.start(), timeout=0.15)
+
+    assert running_stack_info(tmp_path) is None
+    async with a_stack(tmp_path) as again:
+        assert await databases_of(again) == ["postgres"]
+    assert not list(tmp_path.glob("postgres/data-in-the-making-*"))
+
+
+async def test_a_server_that_keeps_dying_is_given_up_by_name(tmp_path: Path) -> None:
+    async with a_stack(tmp_path) as stack:
+        keeper = asyncio.create_task(
+            stack.keep_running(policy=RestartPolicy(restarts=0), on_failure=lambda _: None)
+        )
+
+        kill_all([stack.info().children["redis"]])
+
+        with pytest.raises(TooManyRestartsError, match="redis ended again"):
+            await asyncio.wait_for(keeper, timeout=5)
 
 
 async def test_a_password_that_does_not_fit_the_data_is_explained(tmp_path: Path) -> None:
