@@ -8,6 +8,7 @@ from typing import Any
 
 import jwt
 import pytest
+from argon2 import PasswordHasher
 
 from bus.actor import Actor
 from bus.errors import ServiceError
@@ -27,6 +28,7 @@ from plugins.identity.contract import (
     Tokens,
     UserRegistered,
 )
+from plugins.identity.passwords import PasswordPool
 from plugins.identity.plugin import plugin
 
 SETTINGS = {
@@ -51,6 +53,18 @@ COUNTS = statement(
     """
 )
 HASH_OF = statement("SELECT password_hash FROM users WHERE email_key = :email_key")
+
+
+class CountingPool(PasswordPool):
+    """Remembers the hashes that passwords were compared with."""
+
+    def __init__(self, hasher: PasswordHasher, *, workers: int, queue: int) -> None:
+        super().__init__(hasher, workers=workers, queue=queue)
+        self.verified: list[str | None] = []
+
+    async def verify(self, password_hash: str | None, password: str) -> bool:
+        self.verified.append(password_hash)
+        return await super().verify(password_hash, password)
 
 
 @pytest.fixture
@@ -180,6 +194,22 @@ async def test_unknown_emails_and_wrong_passwords_are_answered_alike(
     assert unknown.value.to_wire() == wrong.value.to_wire()
     assert wrong.value.to_wire().code == "identity.bad_credentials"
     assert wrong.value.to_wire().status == 401
+
+
+async def test_an_unknown_email_costs_a_verification_as_a_wrong_password_does(
+    database: str,
+) -> None:
+    pool = CountingPool(PasswordHasher(1, 8, 1), workers=1, queue=4)
+    async with PluginHarness.open(
+        plugin, database, settings=SETTINGS, resources={PasswordPool: pool}
+    ) as identity:
+        await a_user(identity)
+
+        await refusal_of(identity, LogIn(email="nobody@buyer.example", password=PASSWORD))
+        await refusal_of(identity, LogIn(email="asha@buyer.example", password="wrong password"))
+
+    assert [password_hash is None for password_hash in pool.verified] == [True, False]
+    await pool.close()
 
 
 async def test_a_suspended_user_is_as_unknown_at_log_in(identity: PluginHarness) -> None:
@@ -395,16 +425,6 @@ async def test_contacts_are_given_for_those_who_exist(identity: PluginHarness) -
     contacts = {contact.user_id: contact for contact in found.contacts}
     assert set(contacts) == {asha.user_id, ravi.user_id}
     assert contacts[asha.user_id].phone == "+919812345670"
-
-
-async def test_users_may_not_ask_for_contacts(identity: PluginHarness) -> None:
-    asha = await a_user(identity)
-
-    code = await refusal_of(
-        identity, ContactsOf(user_ids=(asha.user_id,)), an_actor(asha.user_id, "users:read")
-    )
-
-    assert code == "kernel.denied"
 
 
 async def test_an_actor_is_found_by_email(identity: PluginHarness) -> None:

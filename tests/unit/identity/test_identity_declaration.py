@@ -4,6 +4,7 @@ import inspect
 from pathlib import Path
 
 from bus.errors import ServiceError
+from kernel.plugin import INTERNAL
 from plugins import identity
 from plugins.identity import errors
 from plugins.identity.domain import SESSION_MOVES
@@ -61,3 +62,12 @@ def test_the_routes_are_those_of_the_main_journey() -> None:
         ("POST", "/identity/logout", 204): "LogOut",
         ("GET", "/identity/me", 200): "GetMe",
     }
+
+
+def test_what_only_plugins_may_ask_has_no_route() -> None:
+    internal = {
+        s.message.cls.__name__: s.http for s in plugin.handlers if s.message and s.allow is INTERNAL
+    }
+
+    assert set(internal) == {"GetActor", "ContactsOf"}
+    assert set(internal.values()) == {None}

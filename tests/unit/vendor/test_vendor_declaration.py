@@ -4,6 +4,7 @@ import inspect
 from pathlib import Path
 
 from bus.errors import ServiceError
+from kernel.plugin import INTERNAL
 from plugins import vendor
 from plugins.vendor import errors
 from plugins.vendor.capacity import TAKE_MOVES
@@ -63,3 +64,19 @@ def test_the_routes_are_those_of_the_main_journey() -> None:
         ("GET", "/vendors/{vendor_id}", 200): "GetVendor",
         ("PATCH", "/vendors/{vendor_id}/capacity", 200): "ChangeCapacity",
     }
+
+
+def test_what_only_plugins_may_ask_has_no_route() -> None:
+    internal = {
+        s.message.cls.__name__: s.http for s in plugin.handlers if s.message and s.allow is INTERNAL
+    }
+
+    assert set(internal) == {
+        "StandingOf",
+        "VendorsOfOwner",
+        "EligibleVendors",
+        "TakeCapacity",
+        "CommitCapacity",
+        "ReleaseCapacity",
+    }
+    assert set(internal.values()) == {None}
