@@ -27,6 +27,14 @@ class SmtpSettings(Settings, frozen=True, kw_only=True):
     concurrency: Annotated[int, Meta(ge=1, le=256)] = 8
     """How many e-mails are handed over at once."""
 
+    def __post_init__(self) -> None:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password are given both or neither")
+        if self.username is not None and self.security == "none":
+            raise ValueError(
+                "a log-in needs security starttls or tls: it would be sent in the clear"
+            )
+
 
 class NotificationSettings(Settings, frozen=True, kw_only=True):
     """How messages reach people."""

@@ -172,6 +172,18 @@ async def test_without_a_server_nothing_has_happened(unused_port: int) -> None:
     assert isinstance(refused.value, NothingHappened)
 
 
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+async def test_an_e_mail_that_must_be_protected_is_not_sent_in_the_clear(
+    port: int, tmp_path: Path, security: str
+) -> None:
+    mailer = a_mailer(port, security=security, timeout=timedelta(seconds=2))
+
+    with pytest.raises(MailServerUnavailableError):
+        await mailer.send(a_mail())
+
+    assert read_messages(tmp_path) == []
+
+
 async def test_a_server_that_never_greets_has_taken_nothing() -> None:
     async with a_server_that(b"") as silent:
         with pytest.raises(MailServerUnavailableError):

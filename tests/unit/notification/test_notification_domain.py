@@ -7,6 +7,8 @@ from uuid import UUID
 
 import pytest
 
+from bus.codec import convert
+from bus.errors import UndecodableError
 from kernel.ids import derived_uuid, new_uuid7, time_of, to_wire
 from kernel.plugin import INTERNAL, LOGGED_IN, OnRepeat
 from plugins.notification.contract import NotificationFailed, NotificationSent
@@ -14,6 +16,7 @@ from plugins.notification.domain import FAILED, MOVES, QUEUED, SENT, Delivery
 from plugins.notification.errors import IllegalDeliveryMoveError
 from plugins.notification.handlers import notification_uuid
 from plugins.notification.plugin import plugin
+from plugins.notification.settings import NotificationSettings
 
 NOON = datetime(2026, 1, 5, 6, 30, tzinfo=UTC)
 NOTIFICATION = to_wire("notification", derived_uuid(NOON, "notification"))
@@ -132,3 +135,27 @@ def test_the_intent_carries_an_id_and_nothing_else() -> None:
 
     assert effect.message is not None
     assert effect.message.cls.__struct_fields__ == ("notification_id",)
+
+
+@pytest.mark.parametrize(
+    ("smtp", "words"),
+    [
+        ({"username": "realserv", "password": "secret"}, "in the clear"),
+        ({"username": "realserv", "security": "tls"}, "both or neither"),
+        ({"password": "secret", "security": "tls"}, "both or neither"),
+        ({"port": 0}, "port"),
+        ({"hots": "mail.example"}, "hots"),
+    ],
+)
+def test_mail_settings_that_cannot_be_meant_are_refused(smtp: dict[str, Any], words: str) -> None:
+    with pytest.raises(UndecodableError, match=words):
+        convert({"smtp": smtp}, NotificationSettings)
+
+
+def test_a_mail_password_does_not_show() -> None:
+    smtp = {"username": "realserv", "password": "hunter22", "security": "starttls"}
+
+    settings = convert({"smtp": smtp, "sender_address": "a@b.example"}, NotificationSettings)
+
+    assert "hunter22" not in repr(settings)
+    assert settings.smtp.security == "starttls"
