@@ -6,7 +6,6 @@ TCP listens on the loopback address and asks for a password that was generated a
 
 import asyncio
 import os
-import pwd
 import re
 import shutil
 import signal
@@ -24,7 +23,6 @@ import asyncpg
 
 from kernel.embedded.errors import (
     BinaryMissingError,
-    CannotDropRootError,
     ChildExitedError,
     DataMismatchError,
 )
@@ -32,10 +30,10 @@ from kernel.embedded.ports import LOOPBACK
 from kernel.embedded.private_files import private_folder, write_private
 from kernel.embedded.process import ChildCommand, ChildProcess, end_leftover, run_to_end
 from kernel.embedded.secrets import Secrets
+from kernel.embedded.unprivileged import unprivileged
 
 SUPERUSER: Final = "realserv"
 MAINTENANCE: Final = "postgres"
-SYSTEM_USER: Final = "realserv"
 LONGEST_SOCKET_PATH: Final = 107
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGQUIT)
 STILL_IN_USE: Final = "pre-existing shared memory block"
@@ -109,15 +107,16 @@ class Postgres:
 
     async def start(self) -> None:
         """Make the data folder when there is none, start, and return when queries are answered."""
-        launcher = self._launcher()
+        way = unprivileged(system_user=self._run_as)
         if not self._data.exists():
-            await self._initialise(launcher)
+            await self._initialise(way.launcher)
         self._check_release()
         self._write_configuration()
+        hand_over(self._data, way.owner)
         command = ChildCommand(
             name=self.name,
             argv=(self._release.program("postgres"), "-D", str(self._data)),
-            launcher=launcher,
+            launcher=way.launcher,
             log_file=self._folder / "postgres.log",
             pid_file=self._folder / "postgres.pid",
             env=_environment(),
@@ -239,7 +238,6 @@ class Postgres:
             self._data / "pg_hba.conf",
             f"local all all scram-sha-256\nhost all all {LOOPBACK}/32 scram-sha-256\n",
         )
-        self._own_data()
 
     def _choose_socket_folder(self) -> Path:
         usual = self._folder / "run"
@@ -247,27 +245,11 @@ class Postgres:
             return private_folder(usual)
         return Path(tempfile.mkdtemp(prefix="rs-"))
 
-    def _launcher(self) -> tuple[str, ...]:
-        """Return what lays root down before PostgreSQL starts; nothing for an ordinary user."""
-        if os.geteuid() != 0:
-            return ()
-        setpriv = shutil.which("setpriv")
-        if setpriv is None:
-            raise CannotDropRootError(
-                "PostgreSQL does not run as root and setpriv (util-linux) is not installed: start as an ordinary user"
-            )
-        if self._run_as is None:
-            if _user_namespaces_work():
-                return _OWN_NAMESPACE
-            self._run_as = _system_user()
-        return _as_user(setpriv, self._run_as)
 
-    def _own_data(self) -> None:
-        """Give the data to who runs the server now; another way of laying root down may have made them."""
-        owner = os.geteuid() if self._run_as is None else pwd.getpwnam(self._run_as).pw_uid
-        if self._data.stat().st_uid == owner:
-            return
-        for path in (self._data, *self._data.rglob("*")):
+def hand_over(data: Path, owner: int) -> None:
+    """Give the data to who runs the server now; they may have been made by another way of starting it."""
+    if data.stat().st_uid != owner:
+        for path in (data, *data.rglob("*")):
             os.chown(path, owner, -1)
 
 
@@ -331,58 +313,3 @@ def _locale(release: Release) -> tuple[str, ...]:
 def _environment() -> dict[str, str]:
     """Return our environment without what would steer PostgreSQL's programs."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_"))}
-
-
-_OWN_NAMESPACE: Final = ("unshare", "-U", "--map-user=1000", "--map-group=1000")
-
-
-def _user_namespaces_work() -> bool:
-    if shutil.which("unshare") is None:
-        return False
-    trial = subprocess.run(  # noqa: S603  a fixed command line
-        [*_OWN_NAMESPACE, "true"], capture_output=True, check=False
-    )
-    return trial.returncode == 0
-
-
-def _system_user() -> str:
-    """Make the system user unless it is there."""
-    known = subprocess.run(  # noqa: S603  a fixed command line
-        ["/usr/bin/id", "-u", SYSTEM_USER], capture_output=True, check=False
-    )
-    if known.returncode == 0:
-        return SYSTEM_USER
-    useradd = shutil.which("useradd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    if useradd is None:
-        raise CannotDropRootError(
-            "PostgreSQL does not run as root, user namespaces are refused and useradd is missing: start as an ordinary user"
-        )
-    made = subprocess.run(  # noqa: S603  a fixed command line
-        [useradd, "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if made.returncode != 0:
-        raise CannotDropRootError(
-            f"the system user {SYSTEM_USER} cannot be made: {made.stderr.strip()}"
-        )
-    return SYSTEM_USER
-
-
-def _as_user(setpriv: str, user: str) -> tuple[str, ...]:
-    """Return the launcher for a system user.
-
-    It keeps the one capability to pass closed folders, so that ours stay closed to everybody else
-    and nothing above them (``/root``) is opened.
-    """
-    group = pwd.getpwnam(user).pw_gid
-    return (
-        setpriv,
-        f"--reuid={user}",
-        f"--regid={group}",
-        "--clear-groups",
-        "--inh-caps=+dac_override",
-        "--ambient-caps=+dac_override",
-        "--",
-    )

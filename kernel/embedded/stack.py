@@ -1,11 +1,6 @@
-"""All embedded servers of one data folder: started together, stopped together, found again by others.
-
-The folder belongs to one process at a time, which holds a lock on it for life; ``stack.json`` tells
-the other commands where the servers are.
-"""
+"""All embedded servers of one data folder: started together, kept running, stopped together."""
 
 import asyncio
-import fcntl
 import os
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,12 +11,13 @@ from typing import BinaryIO, Final, Protocol, Self
 
 import msgspec
 
-from kernel.embedded.errors import AlreadyRunningError, ChildExitedError
+from kernel.embedded.errors import ChildExitedError
 from kernel.embedded.nats import NatsPermissions, NatsServer
 from kernel.embedded.ports import LOOPBACK, free_port, is_free, require_free
 from kernel.embedded.postgres import SUPERUSER, Postgres
 from kernel.embedded.private_files import private_folder, write_private
 from kernel.embedded.redis import Redis
+from kernel.embedded.stack_folder import INFO_FILE, StackInfo, as_text, taken_lock
 from kernel.embedded.supervision import (
     USUAL_POLICY,
     OnFailure,
@@ -30,8 +26,6 @@ from kernel.embedded.supervision import (
     keep_running,
 )
 
-LOCK_FILE: Final = "stack.lock"
-INFO_FILE: Final = "stack.json"
 PORTS_FILE: Final = "ports.json"
 PURPOSES: Final = {
     "postgres": "PostgreSQL",
@@ -46,51 +40,6 @@ class EmbeddedServer(Restartable, Protocol):
 
     async def end_leftover(self) -> None:
         """End the server that a killed parent may have left on this data."""
-
-
-class StackInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the servers of a running stack are; holds credentials, so its file is private."""
-
-    pid: int
-    started_at: datetime
-    folder: str
-    nats_url: str
-    nats_monitor_url: str
-    nats_keys_dir: str
-    postgres_host: str
-    postgres_port: int
-    postgres_user: str
-    postgres_password: str
-    redis_url: str | None
-    children: dict[str, int]
-
-    def postgres_url(self, database: str) -> str:
-        """Return the address of one database, with the credential in it."""
-        credential = f"{self.postgres_user}:{self.postgres_password}"
-        return f"postgresql://{credential}@{self.postgres_host}:{self.postgres_port}/{database}"
-
-    def addresses(self) -> tuple[str, ...]:
-        """The servers' addresses without credentials, for people."""
-        redis = () if self.redis_url is None else (f"redis://{self.redis_url.rpartition('@')[2]}",)
-        return (
-            self.nats_url,
-            f"postgresql://{self.postgres_host}:{self.postgres_port}",
-            *redis,
-        )
-
-
-def is_running(folder: Path) -> bool:
-    """Say whether a living process holds this folder."""
-    lock_file = folder / LOCK_FILE
-    if not lock_file.exists():
-        return False
-    with lock_file.open("rb") as lock:
-        return not _locks(lock)
-
-
-def running_stack_info(folder: Path) -> StackInfo | None:
-    """Return where the servers of this folder are; None unless a living process runs them."""
-    return _read_info(folder) if is_running(folder) else None
 
 
 class EmbeddedStack:
@@ -171,7 +120,7 @@ class EmbeddedStack:
 
     async def start(self) -> None:
         """Start all servers at once; when one fails, those that run are stopped and its error is raised."""
-        self._lock = await _taken_lock(self.folder)
+        self._lock = await taken_lock(self.folder)
         try:
             await asyncio.gather(*(server.end_leftover() for server in self._servers()))
             self._choose_ports()
@@ -230,7 +179,7 @@ class EmbeddedStack:
         )
 
     def _publish_info(self) -> None:
-        write_private(self.folder / INFO_FILE, _as_text(self.info()))
+        write_private(self.folder / INFO_FILE, as_text(self.info()))
 
     def _give_back(self) -> None:
         (self.folder / INFO_FILE).unlink(missing_ok=True)
@@ -295,7 +244,7 @@ class EmbeddedStack:
         self.nats.monitor_port = ports["nats_monitor"]
         if self.redis is not None:
             self.redis.port = ports["redis"]
-        write_private(self.folder / PORTS_FILE, _as_text(ports))
+        write_private(self.folder / PORTS_FILE, as_text(ports))
 
 
 @asynccontextmanager
@@ -326,47 +275,3 @@ def _read_ports(path: Path) -> dict[str, int]:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, int])
     except msgspec.DecodeError:
         return {}
-
-
-async def _taken_lock(folder: Path) -> BinaryIO:
-    """Return the folder's lock, held until it is closed; raises AlreadyRunningError."""
-    lock_file = folder / LOCK_FILE
-    lock_file.touch(mode=0o600)
-    lock = lock_file.open("r+b", buffering=0)
-    for pause in (
-        0.01,
-        0.05,
-        0.2,
-    ):  # who only looks whether somebody runs holds it for a moment, too
-        if _locks(lock):
-            lock.truncate(0)
-            lock.write(f"{os.getpid()}\n".encode())
-            return lock
-        await asyncio.sleep(pause)
-    holder = lock.read(32).strip()
-    lock.close()
-    info = _read_info(folder)
-    raise AlreadyRunningError(
-        folder,
-        pid=int(holder) if holder.isdigit() else None,
-        addresses=() if info is None else info.addresses(),
-    )
-
-
-def _locks(lock: BinaryIO) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _read_info(folder: Path) -> StackInfo | None:
-    path = folder / INFO_FILE
-    if not path.exists():
-        return None
-    return msgspec.json.decode(path.read_bytes(), type=StackInfo)
-
-
-def _as_text(value: object) -> str:
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from kernel.embedded.stack import EmbeddedStack, is_running
+from kernel.embedded.stack import EmbeddedStack
+from kernel.embedded.stack_folder import is_running
 
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  the folder made in it has a random name and mode 0700
 PREFIX: Final = "realserv-test-"

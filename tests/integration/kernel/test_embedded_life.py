@@ -22,7 +22,8 @@ from kernel.embedded.nats import NatsPermissions
 from kernel.embedded.ports import free_port
 from kernel.embedded.postgres import Postgres
 from kernel.embedded.process import birth_mark
-from kernel.embedded.stack import EmbeddedStack, StackInfo, running_stack_info
+from kernel.embedded.stack import EmbeddedStack
+from kernel.embedded.stack_folder import StackInfo, running_stack_info
 from kernel.embedded.supervision import RestartPolicy
 
 PARENT = """
