@@ -255,9 +255,8 @@ async def _try_start(hosted: HostedPlugin) -> bool:
     try:
         await hosted.start()
     except Exception as error:  # noqa: BLE001  whatever a plugin fails with stays with the plugin
-        log.error(
-            "plugin_failed", plugin=hosted.plugin.name, error=f"{type(error).__name__}: {error}"
-        )  # noqa: TRY400  the reason is for people, the keeper tries again
+        reason = f"{type(error).__name__}: {error}"
+        log.error("plugin_failed", plugin=hosted.plugin.name, error=reason)  # noqa: TRY400  for people
         return False
     return True
 

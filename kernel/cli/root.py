@@ -1,0 +1,67 @@
+"""The root of the command line: the common options, and where each command is found."""
+
+import sys
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Final
+
+import rich_click as click
+
+from bus.errors import ServiceError
+from kernel.config import ConfigurationError
+
+EXIT_FAILED: Final = 1
+EXIT_CONFIGURATION: Final = 2
+ENTRY_POINTS: Final = "realserv.commands"
+
+OWN: Final = {
+    "up": "kernel.cli.up:up",
+    "run": "kernel.cli.run:run",
+    "migrate": "kernel.cli.migrate:migrate",
+}
+
+
+class LazyGroup(click.RichGroup):
+    """Imports a command only when it is called, so that ``--help`` and completion stay quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all names: the kernel's and those that plugins add."""
+        return sorted({*OWN, *(entry.name for entry in entry_points(group=ENTRY_POINTS))})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name in OWN:
+            module, _, name = OWN[cmd_name].partition(":")
+            command: click.Command = getattr(import_module(module), name)
+            return command
+        for entry in entry_points(group=ENTRY_POINTS, name=cmd_name):
+            loaded: click.Command = entry.load()
+            return loaded
+        return None
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="realserv")
+def realserv() -> None:
+    """RealServ: a multi-vendor marketplace backend that loses no order and no rupee.
+
+    Example: realserv up
+    """
+
+
+def main() -> None:
+    """Run the command line; a failure we foresee ends in one line and a useful exit code."""
+    try:
+        realserv(standalone_mode=True)
+    except ConfigurationError as error:
+        _complain("The configuration has faults:", error.faults)
+        sys.exit(EXIT_CONFIGURATION)
+    except ServiceError as error:
+        _complain(error.message, ())
+        sys.exit(EXIT_FAILED)
+
+
+def _complain(headline: str, lines: tuple[str, ...]) -> None:
+    click.secho(headline, fg="red", err=True)
+    for line in lines:
+        click.echo(f"  - {line}", err=True)
