@@ -139,7 +139,14 @@ class Binder:
         except UndecodableError as error:
             if not isinstance(error.__cause__, msgspec.ValidationError):
                 raise MalformedJsonError(error.message) from error
-            raise self._all_faults(_plain_object(body), error) from error
+            raise self._faults_of_body(body, error) from error
+
+    def _faults_of_body(self, body: bytes, first: UndecodableError) -> Invalid:
+        try:
+            given = _plain_object(body)
+        except Invalid:
+            return Invalid(first.message, errors=first.errors)
+        return self._all_faults(given, first)
 
     def _convert(self, given: dict[str, Any]) -> Any:
         try:

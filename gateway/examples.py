@@ -26,7 +26,7 @@ def example_of(schema: Schema, components: Mapping[str, Schema], depth: int = 0)
         if schema.get(key):
             return schema[key][0]
     for key in ("const", "default"):
-        if schema.get(key) is not None:
+        if schema.get(key) not in (None, "", [], ()):
             return schema[key]
     for key in ("anyOf", "oneOf", "allOf"):
         if key in schema:
@@ -57,10 +57,14 @@ def _object(schema: Schema, components: Mapping[str, Schema], depth: int) -> Any
     properties: Mapping[str, Schema] = schema.get("properties", {})
     required = schema.get("required", ())
     shown = properties if depth < MAX_DEPTH else {name: properties[name] for name in required}
-    return {
-        name: example_of(inner, components, depth + 1)
+    given = {
+        name: inner
         for name, inner in shown.items()
         if name in required or inner.get("default", "") is not None
+    }
+    return {
+        name: example_of(inner, components, depth + 1)
+        for name, inner in (given or shown).items()
     }
 
 

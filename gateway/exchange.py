@@ -211,7 +211,7 @@ class Exchange:
                 headers.append((b"content-encoding", b"gzip"))
         if status not in (204, 304):
             headers.append((b"content-length", b"%d" % len(body)))
-        if not self.is_body_read and self.declares_body:
+        if not self.is_body_read and self.declares_body and b"expect" not in self.headers:
             await self._drain()
         self._answered = True
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
@@ -257,7 +257,8 @@ class Exchange:
         """Throw away what the caller still sends, within bounds.
 
         Most callers read only when they have sent all. An answer given earlier would be lost to
-        them, for the connection is reset when unread bytes are left.
+        them, for the connection is reset when unread bytes are left. Who sends ``Expect`` has sent
+        nothing yet.
         """
         size = 0
         try:

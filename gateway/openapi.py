@@ -72,7 +72,7 @@ def openapi_document(plugins: Sequence[Plugin]) -> Schema:
     paths: dict[str, dict[str, Any]] = defaultdict(dict)
     for one in routed:
         paths[API_PREFIX + one.route.path][one.route.method.lower()] = _operation(one, schemas)
-    return {
+    document = {
         "openapi": "3.1.0",
         "info": {
             "title": "RealServ",
@@ -97,6 +97,8 @@ def openapi_document(plugins: Sequence[Plugin]) -> Schema:
             },
         },
     }
+    plain: Schema = msgspec.json.decode(msgspec.json.encode(document))
+    return plain
 
 
 def problem_classes(plugin: Plugin) -> list[type[ServiceError]]:

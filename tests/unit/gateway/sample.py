@@ -5,7 +5,7 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, cast
 
 import httpx
 import jwt
@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from bus.actor import Actor
 from bus.codec import encode
-from bus.envelope import Envelope, Reply
+from bus.envelope import Caller, Envelope, Reply
 from bus.message import Command, Event, MessageType, Nothing, Query, View
 from gateway.app import build_gateway
 from gateway.ports import PartHealth, PluginState, Readiness
@@ -397,12 +397,12 @@ class Stage:
             GetPaper: Paper(content=b"%PDF", media_type="application/pdf", filename="a b.pdf"),
         }
 
-    def app(self, **options: Any) -> Litestar:
+    def app(self, caller: Caller | None = None, **options: Any) -> Litestar:
         """Build it."""
         return build_gateway(
             self.settings,
             self.surface,
-            self.bus,
+            caller or self.bus,
             self.mint,
             self.bell,
             self.health,
@@ -412,7 +412,7 @@ class Stage:
 
     def client(self, **options: Any) -> httpx.AsyncClient:
         """A client that calls the application without sockets."""
-        transport = httpx.ASGITransport(app=self.app(**options))
+        transport = httpx.ASGITransport(app=cast("Any", self.app(**options)))
         return httpx.AsyncClient(transport=transport, base_url="http://gateway")
 
     def authorization(self, **claims: Any) -> dict[str, str]:
