@@ -1,6 +1,13 @@
 """What payment refuses, one class per cause."""
 
-from kernel.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
+from kernel.errors import (
+    Conflict,
+    Invalid,
+    NotFound,
+    NothingHappened,
+    Unauthenticated,
+    Unavailable,
+)
 
 
 class PaymentNotFoundError(NotFound):
@@ -74,7 +81,7 @@ class ProviderRefusedError(Conflict):
     title = "The payment provider refused"
 
 
-class ProviderCredentialsError(Unavailable):
+class ProviderCredentialsError(NothingHappened):
     """The provider does not accept our key: an operator's matter, and no verdict on any payment."""
 
     code = "payment.provider_credentials"
