@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from kernel.money import ZERO, Money, total
 from plugins.order.assignment import Pick
-from plugins.order.contract import OrderedLine, OrderedPart
+from plugins.order.contract import OrderedLine
 from plugins.order.errors import TotalTooLargeError
 from plugins.order.taxes import TaxTable, tax_on
 
@@ -55,8 +55,3 @@ def add_up(
     if whole > MAX_TOTAL:
         raise TotalTooLargeError
     return Amounts(subtotal, tax, delivery, discount, whole)
-
-
-def cost_of(part: OrderedPart) -> Money:
-    """Return what one vendor's part of an order costs: lines, tax and its delivery."""
-    return total([line.amount + line.tax for line in part.lines]) + part.delivery

@@ -679,6 +679,19 @@ async def test_a_search_while_the_catalogue_is_away_is_tried_again(harness: Plug
     assert (await shown(harness, order)).sub_orders[0].status == "rejected"
 
 
+async def test_a_search_that_cannot_reach_the_vendors_gives_nobody_up(
+    harness: PluginHarness,
+) -> None:
+    order = await place(harness, by_offer(1))
+    await harness.ask(a_step(RejectSubOrder, order), actor=owner_of(1))
+    del harness.neighbours.answers[TakeCapacity]
+
+    with pytest.raises(ServiceError):
+        await harness.tell((await harness.said(ReassignSubOrder))[0])
+
+    assert (await shown(harness, order)).sub_orders[0].status == "rejected"
+
+
 async def test_without_another_vendor_the_order_is_cancelled_and_paid_back(
     harness: PluginHarness,
 ) -> None:
@@ -781,6 +794,12 @@ async def test_a_stranger_cannot_cancel(harness: PluginHarness) -> None:
 
     assert await code_of(asking) == "order.not_found"
     assert (await shown(harness, order)).status == "confirmed"
+
+
+async def test_an_order_that_does_not_exist_cannot_be_cancelled(harness: PluginHarness) -> None:
+    asking = harness.ask(CancelOrder(order_id=an_id("order", 99), reason=""), actor=SUPPORT)
+
+    assert await code_of(asking) == "order.not_found"
 
 
 async def test_what_is_on_its_way_cannot_be_cancelled(harness: PluginHarness) -> None:
