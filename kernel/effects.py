@@ -23,18 +23,12 @@ log = structlog.get_logger("kernel.effects")
 
 START = statement(
     """
-    WITH before AS (
-        SELECT state, possible_duplicates FROM kernel.effects WHERE intent_id = :intent_id FOR UPDATE
-    ), started AS (
-        INSERT INTO kernel.effects AS e (intent_id, effect, state, attempts, started_at)
-        VALUES (:intent_id, :effect, 'started', 1, now())
-        ON CONFLICT (intent_id) DO UPDATE
-        SET state = CASE WHEN e.state = 'done' THEN 'done' ELSE 'started' END,
-            attempts = e.attempts + 1, started_at = now()
-        RETURNING attempts
-    )
-    SELECT (SELECT state FROM before) AS state, (SELECT possible_duplicates FROM before) AS repeats
-    FROM started
+    INSERT INTO kernel.effects AS e (intent_id, effect, state, attempts, started_at)
+    VALUES (:intent_id, :effect, 'started', 1, now())
+    ON CONFLICT (intent_id) DO UPDATE
+    SET state = CASE WHEN e.state = 'done' THEN 'done' ELSE 'started' END,
+        attempts = e.attempts + 1, started_at = now()
+    RETURNING old.state AS state, old.possible_duplicates AS repeats
     """
 )
 BACK_TO_INTENDED = statement(

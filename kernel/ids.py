@@ -35,7 +35,7 @@ def to_uuid(value: str) -> UUID:
     """Return the database form of a prefixed id; raises Invalid when it is none."""
     try:
         return UUID(bytes=bytes(base32.decode(value.rpartition("_")[2])))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise Invalid(f"{value[:60]!r} is not an id") from error
 
 

@@ -67,6 +67,7 @@ class HandlerSpec(msgspec.Struct, frozen=True, kw_only=True):
     schedule: str = ""
     timezone: str = "Asia/Kolkata"
     timeout: float = 10.0
+    is_confidential: bool = False
 
     @property
     def summary(self) -> str:
@@ -147,10 +148,23 @@ class Plugin:
         allow: str | Access,
         http: Route | None = None,
         timeout: float = 10.0,
+        is_confidential: bool = False,
     ) -> None:
-        """Handle a command: one transaction on own data, applied once per message identity."""
+        """Handle a command: one transaction on own data, applied once per message identity.
+
+        Of a confidential command, whose body or reply holds a credential, nothing is kept: it takes
+        no notice of an Idempotency-Key and a repeat is decided anew.
+        """
         self._own(message, handler)
-        self._add("command", message, handler, allow=allow, http=http, timeout=timeout)
+        self._add(
+            "command",
+            message,
+            handler,
+            allow=allow,
+            http=http,
+            timeout=timeout,
+            is_confidential=is_confidential,
+        )
 
     def query(
         self,

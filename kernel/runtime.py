@@ -188,7 +188,7 @@ class PluginRuntime:
         deadline: float | None,
     ) -> Reply:
         mark: Mark = NoMark()
-        if envelope.is_keyed:
+        if envelope.is_keyed and not spec.is_confidential:
             mark = InboxMark(envelope.id, spec.name, payload)
             try:
                 await mark.recall(self.database)

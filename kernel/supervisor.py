@@ -313,7 +313,7 @@ class Supervisor:
             env={**os.environ, **layout.environment},
         )
         child = ProbedChild(command, probe=is_ready, within=READY_SECONDS, stop_limit=STOP_SECONDS)
-        return child  # noqa: RET504  the probe speaks of it
+        return child
 
     def _stand_in(self, name: str, stand_in: StandIn, place: StandInPlace) -> ProbedChild:
         async def listens() -> bool:

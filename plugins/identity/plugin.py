@@ -59,12 +59,25 @@ plugin.command(
     handlers.register_user,
     allow=PUBLIC,
     http=Post("/identity/register", status=201),
+    is_confidential=True,
 )
-plugin.command(LogIn, handlers.log_in, allow=PUBLIC, http=Post("/identity/login"))
 plugin.command(
-    RefreshSession, handlers.refresh_session, allow=PUBLIC, http=Post("/identity/refresh")
+    LogIn, handlers.log_in, allow=PUBLIC, http=Post("/identity/login"), is_confidential=True
 )
-plugin.command(LogOut, handlers.log_out, allow=LOGGED_IN, http=Post("/identity/logout", status=204))
+plugin.command(
+    RefreshSession,
+    handlers.refresh_session,
+    allow=PUBLIC,
+    http=Post("/identity/refresh"),
+    is_confidential=True,
+)
+plugin.command(
+    LogOut,
+    handlers.log_out,
+    allow=LOGGED_IN,
+    http=Post("/identity/logout", status=204),
+    is_confidential=True,
+)
 plugin.query(GetMe, queries.me, allow=LOGGED_IN, http=Get("/identity/me"))
 plugin.query(GetPublicKeys, queries.public_keys, allow=PUBLIC)
 plugin.query(GetActor, queries.actor_by_email, allow=INTERNAL)

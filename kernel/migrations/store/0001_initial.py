@@ -1,5 +1,7 @@
 """The kernel's tables in a plugin's database: outbox, inbox, positions, parked, effects, jobs, models."""
 
+import re
+
 from alembic import op
 
 revision = "0001"
@@ -27,7 +29,7 @@ DECLARE
     first date\;
 BEGIN
     FOR ahead IN 0..2 LOOP
-        first := date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => ahead);
+        first := date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => ahead)\;
         IF to_regclass('kernel.outbox_' || to_char(first, 'YYYYMM')) IS NULL THEN
             EXECUTE format(
                 'CREATE TABLE kernel.outbox_%s PARTITION OF kernel.outbox FOR VALUES FROM (%L) TO (%L)',
@@ -114,7 +116,7 @@ CREATE TABLE kernel.models (
 
 
 def upgrade() -> None:
-    for statement in UP.strip().split(";\n"):
+    for statement in re.split(r"(?<!\\);\n", UP.strip()):
         op.execute(statement.rstrip(";").replace("\\;", ";"))
 
 
