@@ -8,7 +8,6 @@ depend on the machine and on what else runs there.
 import argparse
 import asyncio
 import multiprocessing
-import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +19,8 @@ from litestar import Litestar, Request, Response, get, post
 from bus.envelope import Envelope, Reply
 from bus.message import MessageType
 from gateway.serving import serving
-from tests.unit.gateway.sample import THING, Issuer, Stage
+from gateway.testing.sample import THING
+from gateway.testing.stage import Issuer, Stage, free_port
 
 CONNECTIONS: Final = 32
 SECONDS: Final = 1.5
@@ -109,14 +109,6 @@ async def rate(port: int, request: Callable[[int], bytes], seconds: float) -> fl
 
     await asyncio.gather(*(connection(first) for first in range(CONNECTIONS)))
     return answered / seconds
-
-
-def free_port() -> int:
-    """Return a port that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def get_request(path: str, token: str = "") -> Callable[[int], bytes]:

@@ -63,8 +63,7 @@ def _object(schema: Schema, components: Mapping[str, Schema], depth: int) -> Any
         if name in required or inner.get("default", "") is not None
     }
     return {
-        name: example_of(inner, components, depth + 1)
-        for name, inner in (given or shown).items()
+        name: example_of(inner, components, depth + 1) for name, inner in (given or shown).items()
     }
 
 

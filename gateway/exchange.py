@@ -295,7 +295,7 @@ class Exchange:
 
 def accepts_gzip(accepted: bytes) -> bool:
     """Tell whether an Accept-Encoding header admits gzip."""
-    for item in accepted.split(b","):
+    for item in accepted.lower().split(b","):
         coding, _, parameter = item.partition(b";")
         if coding.strip() in (b"gzip", b"*"):
             weight = parameter.strip().removeprefix(b"q=")

@@ -113,9 +113,10 @@ async def _until_listening(task: "asyncio.Task[None]", host: str, port: int) -> 
 
 def _reason(task: "asyncio.Task[None]", host: str, port: int) -> Exception:
     error = task.exception()
-    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+    text = str(error).partition("\n")[0]
+    if f"os error {errno.EADDRINUSE}" in text:
         return PortInUseError(host, port)
-    failure = ServerFailedError(f"the server on {host}:{port} ended: {error}")
+    failure = ServerFailedError(f"the server on {host}:{port} ended: {text}")
     failure.__cause__ = error
     return failure
 

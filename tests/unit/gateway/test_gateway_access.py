@@ -10,7 +10,8 @@ from bus.message import describe
 from gateway.access import AccessTokens
 from gateway.errors import KeysUnavailableError, TokenExpiredError, TokenInvalidError
 from gateway.keys import JwksQueryError, KeyRing, find_query
-from tests.unit.gateway.sample import GiveKeys, HandBus, HandMint, Issuer, a_plugin
+from gateway.testing.sample import GiveKeys, a_plugin
+from gateway.testing.stage import HandBus, HandMint, Issuer
 
 
 class Clock:

@@ -14,16 +14,9 @@ from gateway.errors import (
     UnknownParameterError,
     UnsupportedMediaTypeError,
 )
+from gateway.testing.sample import THING, GetThing, ListThings, MakeThing, RenameThing, TakeHook
 from kernel.errors import Invalid, ServiceError
 from kernel.http import Get, Patch, Post, RawPost
-from tests.unit.gateway.sample import (
-    THING,
-    GetThing,
-    ListThings,
-    MakeThing,
-    RenameThing,
-    TakeHook,
-)
 
 MAKE = Binder(describe(MakeThing), Post("/things"))
 RENAME = Binder(describe(RenameThing), Patch("/things/{thing_id}"))
