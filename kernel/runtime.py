@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
@@ -307,8 +308,9 @@ class _Ports:
         if left <= 0:
             raise DeadlineError
         is_command = issubclass(kind, Command)
+        payload = encode(message)
         envelope = Envelope(
-            id=ask_identity(ctx, ordinal) if is_command else ctx.message_id,
+            id=ask_identity(ctx, ordinal, payload) if is_command else ctx.message_id,
             type=described.full_name,
             source=runtime.plugin.name,
             time=runtime.clock(),
@@ -320,7 +322,7 @@ class _Ports:
             timeout_ms=int(left * 1000),
             is_keyed=is_command,
         )
-        reply = await runtime.caller.call(described, encode(message), envelope, left)
+        reply = await runtime.caller.call(described, payload, envelope, left)
         return decoder(described.reply)(reply.payload)
 
 
@@ -352,10 +354,14 @@ class _StartPorts(_Ports):
             await handling.abandon()
 
 
-def ask_identity(ctx: Context, ordinal: int) -> UUID:
-    """Return the identity of the n-th ask of a handling: the same on every run."""
+def ask_identity(ctx: Context, ordinal: int, payload: bytes) -> UUID:
+    """Return the identity of the n-th ask of a handling: the same on every run that asks the same.
+
+    A second run may see another world and ask for something else; that is another request.
+    """
+    digest = blake2b(payload, digest_size=16).hexdigest()
     return derived_uuid(
-        time_of(ctx.message_id), str(ctx.message_id), ctx.handler, "ask", str(ordinal)
+        time_of(ctx.message_id), str(ctx.message_id), ctx.handler, "ask", str(ordinal), digest
     )
 
 
