@@ -74,7 +74,21 @@ async def serving(options: Options, port: int) -> AsyncIterator[str]:
     )
     task = asyncio.create_task(server.serve())
     try:
+        await _until_listening(port)
         yield f"http://127.0.0.1:{port}/v1"
     finally:
         server.stop()  # type: ignore[no-untyped-call]  # Granian leaves it untyped
         await task
+
+
+async def _until_listening(port: int) -> None:
+    """Wait until somebody answers on the port; raises TimeoutError after 10 s."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.02)
+            else:
+                writer.close()
+                return
