@@ -37,7 +37,7 @@ async def keep_stock(command: KeepStock, ctx: Context) -> Reservation:
     """Hold longer, for an order that waits for its payment."""
     async with ctx.transaction() as tx:
         reservation = await ReservationStore(tx).get(command.reservation_id)
-        available = await _stock(tx, ctx).available(reservation.offers_in("lapsed"))
+        available = await _available(tx, ctx, reservation)
         reservation.keep(command.order_id, until=command.until, available=available)
         await _save(tx, ctx, reservation)
     return _view(reservation)
@@ -47,7 +47,7 @@ async def commit_stock(command: CommitStock, ctx: Context) -> Reservation:
     """Deduct the stock of a confirmed order."""
     async with ctx.transaction() as tx:
         reservation = await ReservationStore(tx).get(command.reservation_id)
-        available = await _stock(tx, ctx).available(reservation.offers_in("lapsed"))
+        available = await _available(tx, ctx, reservation)
         reservation.commit(command.order_id, summed(command.lines), available=available)
         await _save(tx, ctx, reservation)
     return _view(reservation)
@@ -71,6 +71,13 @@ async def lapse_reservation(command: LapseReservation, ctx: Context) -> Nothing:
         if reservation.is_holding:
             _set_timer(tx, reservation)
     return Nothing()
+
+
+async def _available(tx: Tx, ctx: Context, reservation: StockReservation) -> dict[str, int]:
+    """Lock the stock of a reservation of which something lapsed: all its rows at once, in order."""
+    if not reservation.offers_in("lapsed"):
+        return {}
+    return await _stock(tx, ctx).available(tuple(reservation.lines))
 
 
 async def _save(tx: Tx, ctx: Context, reservation: StockReservation) -> None:

@@ -162,8 +162,6 @@ class StockStore:
 
     async def available(self, offers: Sequence[OfferId]) -> dict[OfferId, int]:
         """Return what can be taken of these offers, and keep it so until the transaction ends."""
-        if not offers:
-            return {}
         rows = await self._tx.fetch(LOCKED_AVAILABLE, offer_ids=[to_uuid(o) for o in offers])
         return {to_wire("offer", row["offer_id"]): row["available"] for row in rows}
 

@@ -35,6 +35,13 @@ VENDOR_STATUS: Final = statement(
     )
 )
 
+VENDOR_KNOWN: Final = statement(
+    select(vendors.c.vendor_id)
+    .where(vendors.c.vendor_id == bindparam("vendor_id"))
+    .where(vendors.c.owner_id == bindparam("owner_id"))
+    .where(vendors.c.name == bindparam("name"))
+)
+
 NEW_OFFER: Final = statement(
     upsert(offers).on_conflict_do_nothing(constraint="uq_offers_sku").returning(offers.c.offer_id)
 )
@@ -141,13 +148,13 @@ class VendorStore:
 
     async def note(self, standing: Standing) -> None:
         """Take over owner and name; the status only of a vendor not yet known."""
-        await self._tx.execute(
-            VENDOR_SEEN,
-            vendor_id=to_uuid(standing.vendor_id),
-            owner_id=standing.owner_id,
-            name=standing.name,
-            status=standing.status,
-        )
+        known = {
+            "vendor_id": to_uuid(standing.vendor_id),
+            "owner_id": standing.owner_id,
+            "name": standing.name,
+        }
+        if await self._tx.fetchval(VENDOR_KNOWN, **known) is None:
+            await self._tx.execute(VENDOR_SEEN, **known, status=standing.status)
 
     async def set_status(self, vendor_id: str, owner_id: str, status: VendorStatus) -> None:
         """Take over a status from an event; a vendor without offers gets its name with the first."""

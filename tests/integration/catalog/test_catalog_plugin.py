@@ -11,7 +11,8 @@ import pytest
 from bus.actor import Actor
 from bus.errors import ServiceError
 from bus.message import Command, Event, Message, describe
-from kernel.ids import new_uuid7, to_wire
+from kernel.ids import new_uuid7, to_uuid, to_wire
+from kernel.migrator import downgrade, migrate, migration_states, plugin_migrations
 from kernel.money import Money
 from kernel.quantity import Quantity, QuantityChange, StockLevel
 from kernel.runtime import PermissionDeniedError
@@ -59,6 +60,7 @@ from plugins.catalog.errors import (
 )
 from plugins.catalog.fold import StockFold
 from plugins.catalog.plugin import plugin
+from plugins.catalog.tables import metadata
 from plugins.vendor.contract import (
     Standing,
     StandingOf,
@@ -85,6 +87,19 @@ MOVED = statement(
     """
 )
 LINE_STATES = statement("SELECT state FROM reservation_lines ORDER BY state")
+COLUMNS = statement(
+    """
+    SELECT table_name, column_name FROM information_schema.columns
+    WHERE table_schema = 'public' AND table_name <> 'alembic_version'
+    """
+)
+RENAMED = statement(
+    """
+    WITH renamed AS (UPDATE products SET name = :name WHERE product_id = :product_id)
+    INSERT INTO listing_changes (product_id, changed_at)
+    VALUES (:product_id, now())
+    """
+)
 NOTES = statement("SELECT count(*) FROM listing_changes")
 
 
@@ -684,6 +699,58 @@ async def test_the_list_follows_stock_and_price(market: Market) -> None:
     assert [(i.price, i.available.thousandths) for i in page.items] == [(Money(99), 0)]
     assert await market.names(available=True) == []
     assert await market.names(available=False) == ["OPC 53 cement"]
+
+
+async def test_a_change_that_commits_late_is_seen(market: Market) -> None:
+    product_id = await market.product(name="Slow cement")
+    database = market.harness.runtime.database
+    await market.names()
+
+    async with database.connection() as slow:
+        await slow.execute("BEGIN")
+        await slow.execute(
+            RENAMED.sql, *RENAMED.arguments({"name": "Renamed", "product_id": to_uuid(product_id)})
+        )
+        await market.product(name="Quick cement")
+        before = await market.names(sort="name")
+        await slow.execute("COMMIT")
+    after = await market.names(sort="name")
+
+    assert before == ["Quick cement", "Slow cement"]
+    assert after == ["Quick cement", "Renamed"]
+
+
+async def test_late_commits_and_reservations_in_crossed_order_do_not_deadlock(
+    market: Market,
+) -> None:
+    one, two = sorted([await market.offer(stock=1000), await market.offer(stock=1000)])
+    late = [await lapsed(market, two) for _ in range(10)]
+
+    await asyncio.gather(
+        *(commit(market, held, two, 4) for held in late),
+        *(market.reserve(**{two: 1, one: 1}) for _ in range(20)),
+    )
+
+    assert await market.available(two) == (960_000, 20_000)
+    await market.check_history()
+
+
+async def test_the_tables_are_those_of_the_migration(market: Market) -> None:
+    rows = await market.harness.runtime.database.fetch(COLUMNS)
+
+    assert {(row["table_name"], row["column_name"]) for row in rows} == {
+        (table.name, column.name) for table in metadata.sorted_tables for column in table.columns
+    }
+
+
+async def test_the_migration_can_be_undone_and_done_again(database: str) -> None:
+    migrations = plugin_migrations("catalog", "plugins.catalog")
+    await migrate(database, migrations)
+
+    await downgrade(database, migrations, "base")
+    await migrate(database, migrations)
+
+    assert [state.is_current for state in await migration_states(database, migrations)] == [True]
 
 
 async def test_notes_of_changed_listings_are_forgotten(market: Market) -> None:

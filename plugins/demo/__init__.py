@@ -1,0 +1,1 @@
+"""The demonstration data of Hyderabad: no plugin, only data and its loader."""
