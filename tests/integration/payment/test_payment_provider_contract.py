@@ -131,9 +131,7 @@ async def test_what_failed_is_not_captured(provider: RazorpayProvider, standin: 
 async def test_a_refund_is_pending_first(provider: RazorpayProvider, standin: StandIn) -> None:
     name = await a_captured_payment(provider, standin)
 
-    refund = await provider.refund(
-        name, amount=RUPEES_500, receipt="refund_a", idempotency_key=KEY
-    )
+    refund = await provider.refund(name, amount=RUPEES_500, receipt="refund_a", idempotency_key=KEY)
 
     assert (refund.status, refund.amount, refund.receipt) == ("pending", RUPEES_500, "refund_a")
 
@@ -142,13 +140,9 @@ async def test_the_same_refund_again_is_the_same_refund(
     provider: RazorpayProvider, standin: StandIn
 ) -> None:
     name = await a_captured_payment(provider, standin)
-    first = await provider.refund(
-        name, amount=RUPEES_500, receipt="refund_a", idempotency_key=KEY
-    )
+    first = await provider.refund(name, amount=RUPEES_500, receipt="refund_a", idempotency_key=KEY)
 
-    second = await provider.refund(
-        name, amount=RUPEES_500, receipt="refund_a", idempotency_key=KEY
-    )
+    second = await provider.refund(name, amount=RUPEES_500, receipt="refund_a", idempotency_key=KEY)
 
     assert first == second
     assert len((await standin.books())["refunds"]) == 1
@@ -160,9 +154,7 @@ async def test_a_refund_whose_answer_was_lost_is_repeated_without_harm(
     name = await a_captured_payment(provider, standin)
     await standin.set("/standin/faults", lose_answers=2)
 
-    refund = await provider.refund(
-        name, amount=RUPEES_500, receipt="refund_a", idempotency_key=KEY
-    )
+    refund = await provider.refund(name, amount=RUPEES_500, receipt="refund_a", idempotency_key=KEY)
 
     [booked] = (await standin.books())["refunds"]
     assert refund.provider_refund_id == booked["id"]
@@ -188,9 +180,7 @@ async def test_a_refund_in_flight_is_to_be_asked_again(standin: StandIn) -> None
         await asyncio.sleep(0.2)
 
         with pytest.raises(RefundInFlightError):
-            await provider.refund(
-                name, amount=RUPEES_500, receipt="refund_a", idempotency_key=KEY
-            )
+            await provider.refund(name, amount=RUPEES_500, receipt="refund_a", idempotency_key=KEY)
 
         assert (await first).status == "pending"
 

@@ -3,11 +3,17 @@
 import inspect
 from pathlib import Path
 
+import pytest
+
+from bus.codec import convert
+from bus.errors import UndecodableError
 from kernel.errors import ServiceError
 from kernel.plugin import PUBLIC
+from kernel.settings import Secret
 from plugins.payment import errors
 from plugins.payment.domain import MOVES
 from plugins.payment.plugin import plugin
+from plugins.payment.settings import PaymentSettings
 
 README = Path(inspect.getfile(errors)).with_name("README.md")
 ERRORS = [
@@ -45,3 +51,18 @@ def test_viewers_see_and_do_not_pay() -> None:
     of_viewers = {p.name for p in plugin.permissions if "viewer" in p.roles}
 
     assert of_viewers == {"payments:read", "payments:read_any"}
+
+
+def test_settings_print_no_secret() -> None:
+    settings = PaymentSettings(
+        key_id="rzp_test_1", key_secret=Secret("sesame"), webhook_secrets=(Secret("sesame"),)
+    )
+
+    assert "sesame" not in repr(settings)
+
+
+def test_settings_without_a_webhook_secret_are_refused() -> None:
+    given = {"key_id": "rzp_test_1", "key_secret": "s", "webhook_secrets": []}
+
+    with pytest.raises(UndecodableError, match="webhook_secrets"):
+        convert(given, PaymentSettings)
