@@ -100,12 +100,12 @@ class Exchange:
         "_answered",
         "_compress_from",
         "_cors",
+        "_is_body_done",
         "_receive",
         "_send",
         "correlation_id",
         "fallback_id",
         "headers",
-        "is_body_read",
         "method",
         "path",
         "scope",
@@ -120,7 +120,7 @@ class Exchange:
         self._cors = cors
         self._compress_from = compress_from
         self._answered = False
-        self.is_body_read = False
+        self._is_body_done = False
         self.method: str = scope["method"]
         self.path = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
         self.headers = dict(scope["headers"])
@@ -176,7 +176,7 @@ class Exchange:
     async def body(self, limit: int, seconds: float) -> bytes:
         """Read the body, at most ``limit`` bytes and ``seconds`` long."""
         if self.declared_length(limit) == 0:
-            self.is_body_read = True
+            self._is_body_done = True
             return b""
         chunks: list[bytes] = []
         size = 0
@@ -192,9 +192,10 @@ class Exchange:
                         raise BodyTooLargeError(f"At most {limit} bytes are read")
                     chunks.append(chunk)
                     if not message.get("more_body", False):
-                        self.is_body_read = True
+                        self._is_body_done = True
                         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
         except TimeoutError as error:
+            self._is_body_done = True
             raise BodyTooSlowError from error
 
     async def answer(self, answer: Answer) -> None:
@@ -211,7 +212,7 @@ class Exchange:
                 headers.append((b"content-encoding", b"gzip"))
         if status not in (204, 304):
             headers.append((b"content-length", b"%d" % len(body)))
-        if not self.is_body_read and self.declares_body and b"expect" not in self.headers:
+        if not self._is_body_done and self.declares_body and b"expect" not in self.headers:
             await self._drain()
         self._answered = True
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
