@@ -18,9 +18,10 @@ from litestar.types import Receive, Scope, Send
 from bus.envelope import Caller
 from bus.errors import InternalError, ServiceError
 from gateway.access import AccessTokens
+from gateway.cors import Cors
 from gateway.endpoint import ApiEndpoint, Front, Page, PageEndpoint
 from gateway.errors import MalformedRequestError, NoSuchRouteError
-from gateway.exchange import Answer, Cors, Exchange
+from gateway.exchange import Answer, Exchange
 from gateway.keys import KeyRing, find_query
 from gateway.live import LiveOperation
 from gateway.openapi import openapi_document

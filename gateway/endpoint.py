@@ -6,7 +6,8 @@ import structlog
 from litestar.types import HTTPScope, Receive, Send
 
 from bus.errors import InternalError, ServiceError
-from gateway.exchange import Answer, ClientGoneError, Cors, Exchange
+from gateway.cors import Cors
+from gateway.exchange import Answer, ClientGoneError, Exchange
 from gateway.live import LiveOperation
 from gateway.operation import Operation, trace_of
 from gateway.ports import Observer

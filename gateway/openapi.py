@@ -1,27 +1,20 @@
 """OpenAPI 3.1, derived from the declarations alone."""
 
-import importlib.util
 import inspect
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib import import_module
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from bus import errors as bus_errors
 from bus.codec import schema_hook
-from bus.errors import ServiceError
-from gateway import errors as gateway_errors
 from gateway.examples import Schema, example_of
-from gateway.problems import INTERNAL_CODE, TYPE_PREFIX, Problem
-from kernel import errors as kernel_errors
+from gateway.problem_docs import problem_responses, refusals
+from gateway.problems import Problem
 from kernel.http import API_PREFIX, Route
 from kernel.plugin import Access, HandlerSpec, Plugin
-from kernel.runtime import PermissionDeniedError
 
 REF: Final = "#/components/schemas/{name}"
-PROBLEM_MEDIA: Final = "application/problem+json"
 VERSION: Final = "1.0.0"
 
 IDEMPOTENCY_KEY: Final[Schema] = {
@@ -86,7 +79,7 @@ def openapi_document(plugins: Sequence[Plugin]) -> Schema:
         "paths": dict(sorted(paths.items())),
         "components": {
             "schemas": schemas.components,
-            "responses": _problem_responses(plugins),
+            "responses": problem_responses(plugins),
             "securitySchemes": {
                 "bearer": {
                     "type": "http",
@@ -99,14 +92,6 @@ def openapi_document(plugins: Sequence[Plugin]) -> Schema:
     }
     plain: Schema = msgspec.json.decode(msgspec.json.encode(document))
     return plain
-
-
-def problem_classes(plugin: Plugin) -> list[type[ServiceError]]:
-    """Return the error classes of a plugin's ``errors`` module."""
-    name = f"{plugin.package}.errors"
-    if importlib.util.find_spec(name) is None:
-        return []
-    return _own_errors(import_module(name))
 
 
 class _Schemas:
@@ -175,7 +160,7 @@ def _operation(one: _Routed, schemas: _Schemas) -> Schema:
         "summary": spec.summary,
         "description": text,
         "parameters": [*_parameters(one, schemas), *_header_parameters(one)],
-        "responses": {**_success(one, schemas), **_refusals(one)},
+        "responses": {**_success(one, schemas), **refusals(one.plugin)},
     }
     body = _request_body(one, schemas)
     if body is not None:
@@ -268,81 +253,3 @@ def _success(one: _Routed, schemas: _Schemas) -> Schema:
             "content": {"application/json": media},
         }
     }
-
-
-def _refusals(one: _Routed) -> Schema:
-    statuses = {str(kind.status) for kind in problem_classes(one.plugin)}
-    statuses |= {str(kind.status) for kind in _common_problems()}
-    return {
-        status: {"$ref": f"#/components/responses/{_response_name(one.plugin, status)}"}
-        for status in sorted(statuses)
-    }
-
-
-def _response_name(plugin: Plugin, status: str) -> str:
-    return f"{plugin.name}.{status}"
-
-
-def _problem_responses(plugins: Iterable[Plugin]) -> Schema:
-    responses: Schema = {}
-    for plugin in plugins:
-        by_status: dict[str, list[type[ServiceError]]] = defaultdict(list)
-        for kind in (*problem_classes(plugin), *_common_problems()):
-            by_status[str(kind.status)].append(kind)
-        for status, kinds in by_status.items():
-            responses[_response_name(plugin, status)] = _problem_response(kinds)
-    return dict(sorted(responses.items()))
-
-
-def _problem_response(kinds: Sequence[type[ServiceError]]) -> Schema:
-    first = kinds[0]
-    code = INTERNAL_CODE if first.status == 500 else first.code
-    lines = [f"- `{kind.code}`: {kind.title}" for kind in kinds]
-    codes = sorted({INTERNAL_CODE if kind.status == 500 else kind.code for kind in kinds})
-    example = {
-        "type": TYPE_PREFIX + code,
-        "title": first.title,
-        "status": first.status,
-        "detail": first.title,
-        "code": code,
-        "instance": f"{API_PREFIX}/orders",
-        "correlation_id": "01999b3e-7c00-7abc-8def-0123456789ab",
-        "errors": [],
-    }
-    schema: Schema = {
-        "allOf": [
-            {"$ref": REF.format(name=Problem.__name__)},
-            {"properties": {"code": {"enum": codes}}},
-        ]
-    }
-    return {
-        "description": "\n".join(lines),
-        "content": {PROBLEM_MEDIA: {"schema": schema, "example": example}},
-    }
-
-
-def _common_problems() -> list[type[ServiceError]]:
-    """What any route may answer: the gateway's own refusals, and the bus's failures."""
-    return [
-        *_own_errors(gateway_errors),
-        PermissionDeniedError,
-        kernel_errors.Invalid,
-        kernel_errors.NotFound,
-        kernel_errors.Conflict,
-        kernel_errors.RateLimited,
-        bus_errors.NoResponderError,
-        bus_errors.OverloadedError,
-        bus_errors.DeadlineError,
-        bus_errors.InternalError,
-    ]
-
-
-def _own_errors(module: Any) -> list[type[ServiceError]]:
-    found: Mapping[str, Any] = vars(module)
-    return [
-        kind
-        for kind in found.values()
-        if isinstance(kind, type)
-        and issubclass(kind, ServiceError)
-        and kind.__module__ == module.__name__
-    ]

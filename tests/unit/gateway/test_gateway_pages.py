@@ -12,8 +12,9 @@ from gateway.address import TrustedProxies
 from gateway.app import build_internal
 from gateway.examples import example_of
 from gateway.exchange import accepts_gzip
-from gateway.openapi import openapi_document, problem_classes
+from gateway.openapi import openapi_document
 from gateway.ports import Readiness
+from gateway.problem_docs import problem_classes
 from gateway.telemetry import RequestTelemetry
 from gateway.testing.sample import THING, a_plugin
 from gateway.testing.stage import HandHealth, HandMetrics, Stage
