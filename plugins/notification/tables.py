@@ -40,7 +40,7 @@ notifications: Final = Table(
         "(state = 'queued') = (settled_at IS NULL)", name="notifications_settled_at_ck"
     ),
     CheckConstraint("(state = 'failed') = (reason IS NOT NULL)", name="notifications_reason_ck"),
-    Index("notifications_user_ix", "user_id", "notification_id"),
+    Index("notifications_user_ix", "user_id", "created_at", "notification_id"),
 )
 
 vendor_owners: Final = Table(

@@ -32,7 +32,9 @@ def upgrade() -> None:
             "(state = 'failed') = (reason IS NOT NULL)", name="notifications_reason_ck"
         ),
     )
-    op.create_index("notifications_user_ix", "notifications", ["user_id", "notification_id"])
+    op.create_index(
+        "notifications_user_ix", "notifications", ["user_id", "created_at", "notification_id"]
+    )
     op.create_table(
         "vendor_owners",
         sa.Column("vendor_id", sa.Uuid, nullable=False),

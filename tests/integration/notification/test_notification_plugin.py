@@ -317,7 +317,7 @@ async def test_a_list_is_refused_without_a_log_in(harness: PluginHarness) -> Non
 
 async def test_a_list_pages_from_the_newest_to_the_oldest(harness: PluginHarness) -> None:
     await harness.deliver(PLACED)
-    await harness.deliver(CONFIRMED)
+    await harness.deliver(CONFIRMED, key="an identity made under a key tells no time")
     await harness.deliver(SubOrderDelivered(**PART))
 
     first = await messages_of(harness, BUYER, limit=2)
