@@ -76,9 +76,6 @@ class ListingIndex:
         self._answers: OrderedDict[ListProducts, ProductList] = OrderedDict()
         self._remembered = remembered
 
-    def __len__(self) -> int:
-        return len(self._listings)
-
     def put(self, products: Iterable[ListedProduct]) -> None:
         """Take products in, new or changed. The words of a known one are not looked at again."""
         keys: dict[Sort, dict[int, Key]] = {sort: {} for sort in CURSORS}

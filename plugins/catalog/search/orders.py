@@ -41,8 +41,11 @@ class Order:
 
     def between(self, low: Key, high: Key) -> int:
         """Return the set of slots whose keys are at least ``low`` and below ``high``."""
+        size = len(self._ranked)
         start, end = bisect_left(self._ranked, low), bisect_left(self._ranked, high)
-        return bits_of((key[-1] for key in islice(self._ranked, start, end)), len(self._by_slot))
+        if 2 * (end - start) <= size:
+            return self._slots(start, end)
+        return (1 << size) - 1 & ~self._slots(0, start) & ~self._slots(end, size)
 
     def walk(self, bits: int, *, after: Key | None) -> Iterator[Key]:
         """Give the keys of a set of slots in order, from behind ``after`` on."""
@@ -55,6 +58,10 @@ class Order:
             slot = key[-1]
             if flags[slot >> 3] >> (slot & 7) & 1:
                 yield key
+
+    def _slots(self, start: int, end: int) -> int:
+        keys = islice(self._ranked, start, end)
+        return bits_of((key[-1] for key in keys), len(self._ranked)) if end > start else 0
 
     def _replace(self, old: Key | None, new: Key) -> None:
         if old is not None:

@@ -48,6 +48,7 @@ from plugins.catalog.contract import (
 )
 from plugins.catalog.errors import (
     BelowMinimum,
+    OfferIsStale,
     OfferNotFound,
     OfferNotOpen,
     ProductNotFound,
@@ -312,6 +313,21 @@ async def test_a_price_changes_with_its_history(market: Market) -> None:
     assert [point.price for point in history.prices] == [Money(36_500), Money(38_000)]
     [fact] = await market.harness.said(PriceChanged)
     assert (fact.old_price, fact.new_price) == (Money(38_000), Money(36_500))
+
+
+async def test_of_two_changes_at_once_the_later_is_refused(market: Market) -> None:
+    offer_id = await market.offer()
+    change = ChangeOffer(offer_id=offer_id, price=Money(1))
+
+    async with market.harness.runtime.database.connection() as other:
+        await other.execute("BEGIN")
+        await other.execute("UPDATE offers SET version = version + 1")
+        later = asyncio.create_task(market.harness.ask(change, actor=a_seller()))
+        await asyncio.sleep(0.3)
+        await other.execute("COMMIT")
+
+    with pytest.raises(OfferIsStale):
+        await later
 
 
 async def test_an_unchanged_offer_says_nothing(market: Market) -> None:

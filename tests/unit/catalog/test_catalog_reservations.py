@@ -223,6 +223,23 @@ def test_a_fact_of_something_else_is_a_defect() -> None:
         a_reservation().apply(fact)
 
 
+def test_the_fold_passes_over_what_says_nothing_of_stock() -> None:
+    fold = StockFold()
+
+    fold.apply(
+        StockLow(offer_id=CEMENT, vendor_id=to_wire("vendor", UUID(int=1)), available=StockLevel(0))
+    )
+
+    assert fold.on_hand == {}
+
+
+def test_the_fold_refuses_a_reservation_without_a_beginning() -> None:
+    fact = StockKept(reservation_id=RESERVATION, order_id=ORDER, expires_at=NOON)
+
+    with pytest.raises(LookupError, match="StockKept"):
+        StockFold().apply(fact)
+
+
 @pytest.mark.parametrize(
     ("on_hand", "change", "expected"),
     [
