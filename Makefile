@@ -33,7 +33,7 @@ check: lint quick ## Format, lint, types, arrows, unit and architecture tests; u
 lint: $(READY) ## Format, lint, types and the arrows between packages
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy
+	@$(BIN)/mypy --explicit-package-bases
 	@$(BIN)/lint-imports
 
 quick: $(READY) ## Unit and architecture tests alone
