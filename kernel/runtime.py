@@ -42,6 +42,9 @@ log = structlog.get_logger("kernel.runtime")
 
 ASK_TIMEOUT: Final = 5.0
 """Seconds that an ask waits when the handler names no time and its caller has more left."""
+OPERATOR: Final = "operator"
+"""The source of an operator's own requests. Internal messages answer it as well: the command line
+connects under a credential of its own, and what that may publish is the NATS grant's to say."""
 
 
 class PermissionDeniedError(Denied):
@@ -256,7 +259,8 @@ class PluginRuntime:
         if spec.allow is Access.PUBLIC:
             return actor
         if spec.allow is Access.INTERNAL:
-            if spec.message and envelope.source in self.askers.get(spec.message, frozenset()):
+            askers = self.askers.get(spec.message, frozenset()) if spec.message else frozenset()
+            if envelope.source in askers or envelope.source == OPERATOR:
                 return actor if envelope.token else parse_actor(envelope.actor)
             raise NotForUsersError
         if actor.kind == "anonymous":
