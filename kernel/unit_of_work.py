@@ -118,8 +118,9 @@ class InboxMark:
         )
         if status.endswith(" 0"):
             row = await connection.fetchrow(STORED_REPLY.sql, self.message_id, self.handler)
-            if row is not None:
-                self._recall(row)
+            if row is None:
+                raise BusyRows("the mark of this message was removed just now")
+            self._recall(row)
 
     async def recall(self, database: Database) -> None:
         """Raise AlreadyDone when the message was handled before, outside any transaction."""
@@ -253,7 +254,8 @@ class UnitOfWork(TransactionReader):
         await mark.settle(self.connection, answer)
         if self._writer.rows:
             await self.connection.execute(INSERT_ROWS.sql, *insert_arguments(self._writer.rows))
-        await self.connection.execute("COMMIT")
+        if await self.connection.execute("COMMIT") != "COMMIT":
+            raise TransactionMisuseError("a statement failed before, so nothing was committed")
 
     @property
     def has_messages(self) -> bool:
@@ -279,6 +281,7 @@ class Handling:
         self._wake = wake
         self._writer = OutboxWriter(cause, now)
         self._lease: Any = None
+        self._failure: BaseException | None = None
         self.work: UnitOfWork | None = None
 
     @property
@@ -288,12 +291,19 @@ class Handling:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[UnitOfWork]:
-        """Open the one transaction; raises AlreadyDone when the message was handled before."""
-        work = await self._begin()
+        """Open the one transaction; raises AlreadyDone when the message was handled before.
+
+        What is raised in it rolls it back, even when the handler catches it further out.
+        """
         try:
-            yield work
-        finally:
-            work.is_open = False
+            work = await self._begin()
+            try:
+                yield work
+            finally:
+                work.is_open = False
+        except BaseException as error:
+            self._failure = error
+            raise
 
     async def _begin(self) -> UnitOfWork:
         if self.work is not None:
@@ -309,8 +319,10 @@ class Handling:
     async def finish(self, answer: Answer | None) -> None:
         """Commit; without a transaction of the handler's own, one is opened for the mark.
 
-        Raises the refusal that the handler asked for.
+        Raises the refusal that the handler asked for, and what broke its transaction.
         """
+        if self._failure is not None:
+            raise self._failure
         if self.work is None:
             if isinstance(self._mark, NoMark):
                 return
@@ -329,12 +341,14 @@ class Handling:
     async def abandon(self) -> None:
         """Roll back whatever is open; for every way out but ``finish``."""
         work, self.work = self.work, None
-        if work is not None and not work.connection.is_closed():
-            try:
+        try:
+            if work is not None and not work.connection.is_closed():
                 await work.connection.execute("ROLLBACK")
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            if work is not None:
                 work.connection.terminate()
-        await self._give_back()
+        finally:
+            await self._give_back()
 
     async def _give_back(self) -> None:
         lease, self._lease = self._lease, None
@@ -348,7 +362,9 @@ def translate_database_error(error: BaseException) -> ServiceError | None:
         error,
         asyncpg.PostgresConnectionError
         | asyncpg.InterfaceError
-        | asyncpg.OperatorInterventionError,
+        | asyncpg.OperatorInterventionError
+        | ConnectionError
+        | TimeoutError,
     ):
         return DatabaseUnavailable()
     if isinstance(error, asyncpg.SerializationError | asyncpg.DeadlockDetectedError):
