@@ -34,6 +34,12 @@ START = statement(
 BACK_TO_INTENDED = statement(
     "UPDATE kernel.effects SET state = 'intended' WHERE intent_id = :intent_id AND state = 'started'"
 )
+UNCOUNT_REPEAT = statement(
+    """
+    UPDATE kernel.effects SET possible_duplicates = possible_duplicates - 1
+    WHERE intent_id = :intent_id
+    """
+)
 COUNT_REPEAT = statement(
     """
     UPDATE kernel.effects SET possible_duplicates = possible_duplicates + 1
@@ -75,12 +81,14 @@ class EffectRunner:
         if state == "done":
             return
         context = self._runtime.effect_context(spec, envelope)
+        is_repeat = state in ("started", "unknown")
         try:
-            outcome = await self._call(
-                spec, intent, context, is_repeat=state in ("started", "unknown"), before=before
-            )
+            outcome = await self._call(spec, intent, context, is_repeat=is_repeat, before=before)
         except NothingHappened:
-            await database.execute(BACK_TO_INTENDED, intent_id=envelope.id)
+            if not is_repeat:
+                await database.execute(BACK_TO_INTENDED, intent_id=envelope.id)
+            elif spec.on_repeat is OnRepeat.ONCE_MORE:
+                await database.execute(UNCOUNT_REPEAT, intent_id=envelope.id)
             raise
         await self._finish(spec, envelope, outcome)
 
