@@ -19,6 +19,7 @@ R = TypeVar("R")
 
 SLOTS: Final = 16
 """Events are spread over this many slots by their key. Fixed for ever: subjects carry the slot."""
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_=@+:-]{1,200}")
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,8 +91,8 @@ class MessageType:
         return str(getattr(event, self.key))
 
     def event_subject(self, key: str) -> str:
-        """Return the full subject of an event: stem, slot, key."""
-        return f"{self.subject}.{slot_of(key)}.{key}"
+        """Return the full subject of an event: stem, slot, key; raises ValueError for a wild key."""
+        return f"{self.subject}.{slot_of(key)}.{one_token(key)}"
 
 
 class UnownedMessageError(TypeError):
@@ -119,6 +120,16 @@ def describe(cls: type[Message]) -> MessageType:
 def snake_case(name: str) -> str:
     """``PlaceOrder`` is ``place_order``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def one_token(text: str) -> str:
+    """Return a text that is one token of a subject; raises ValueError for dots, spaces and wild cards.
+
+    A subject that the server refuses would hold up the outbox behind it.
+    """
+    if _TOKEN.fullmatch(text) is None:
+        raise ValueError(f"{text[:60]!r} cannot be a part of a subject")
+    return text
 
 
 def slot_of(key: str) -> int:

@@ -4,13 +4,13 @@ Rows go in by the last statement before COMMIT, so id order is causal order.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from bus.codec import encode
 from bus.envelope import Envelope
-from bus.message import Command, Event, describe
+from bus.message import Command, Event, describe, one_token
 from kernel.ids import derived_uuid, time_of
 from kernel.sql import statement
 
@@ -81,7 +81,7 @@ class OutboxWriter:
         described = describe(type(command))
         envelope = self._envelope(described.full_name)
         headers = {
-            SCHEDULE: f"@at {at.strftime('%Y-%m-%dT%H:%M:%S.%fZ')}",
+            SCHEDULE: f"@at {at.astimezone(UTC).strftime('%Y-%m-%dT%H:%M:%S.%fZ')}",
             SCHEDULE_TARGET: described.work_subject,
         }
         self._add("timer", envelope, timer_subject(described.owner, timer), command, headers)
@@ -133,8 +133,8 @@ class OutboxWriter:
 
 
 def timer_subject(owner: str, timer: str) -> str:
-    """Return the subject that holds one timer's schedule."""
-    return f"work.{owner}.timer.{timer}"
+    """Return the subject that holds one timer's schedule; raises ValueError for a wild id."""
+    return f"work.{owner}.timer.{one_token(timer)}"
 
 
 def insert_arguments(rows: Sequence[OutboxRow]) -> list[Any]:

@@ -15,12 +15,12 @@ import nats.errors
 import structlog
 
 from bus.connection import Connection
-from bus.envelope import CE_ID
 from bus.errors import DeadlineError, DisconnectedError
 from bus.jetstream import BatchReader, JetStreamError, Stored, last_sequence, publish, stored
 from bus.jetstream import request as jetstream_request
 from bus.streams import event_stream, work_stream
 from kernel.database import Database
+from kernel.dead_letters import identity_of
 from kernel.sql import statement
 from kernel.telemetry import Telemetry
 
@@ -33,10 +33,16 @@ RETRY_SECONDS: Final = 1.0
 ACK_SECONDS: Final = 3.0
 HOUSEKEEPING_SECONDS: Final = 3600.0
 
-UNSENT = statement(
+UNSENT_FACTS = statement(
     """
     SELECT id, created_at, kind, ce_id, subject, headers, payload FROM kernel.outbox
-    WHERE sent_at IS NULL ORDER BY id LIMIT 256
+    WHERE sent_at IS NULL AND kind = 'fact' ORDER BY id LIMIT 256
+    """
+)
+UNSENT_OTHERS = statement(
+    """
+    SELECT id, created_at, kind, ce_id, subject, headers, payload FROM kernel.outbox
+    WHERE sent_at IS NULL AND kind <> 'fact' ORDER BY id LIMIT 256
     """
 )
 MARK_SENT = statement(
@@ -204,20 +210,16 @@ class Relay:
         await self._database.execute(FORGET_HANDLED)
 
     async def _publish_batch(self) -> int:
-        rows = await self._database.fetch(UNSENT)
-        self._telemetry.outbox_waiting.labels(self.plugin).set(len(rows))
-        if not rows:
+        """Publish what waits; returns the larger count of facts and of others that were found."""
+        facts = await self._database.fetch(UNSENT_FACTS)
+        others = await self._database.fetch(UNSENT_OTHERS)
+        self._telemetry.outbox_waiting.labels(self.plugin).set(len(facts) + len(others))
+        if not facts and not others:
             return 0
-        facts = [row for row in rows if row["kind"] == "fact"]
-        cancels = [row for row in rows if row["kind"] == "cancel"]
-        others = [row for row in rows if row["kind"] in ("tell", "timer", "dead")]
         sent_facts, sent_others = await asyncio.gather(
             self._publish_facts(facts), self._publish_others(others)
         )
         sent = sent_facts + sent_others
-        for row in cancels:
-            await self._cancel(row)
-            sent.append((row, None))
         if sent:
             await self._database.execute(
                 MARK_SENT,
@@ -231,7 +233,7 @@ class Relay:
             await self._catch_up()
         if len(sent_others) < len(others):
             await asyncio.sleep(RETRY_SECONDS / 2)
-        return len(rows)
+        return max(len(facts), len(others))
 
     async def _publish_facts(self, rows: Sequence[Any]) -> list[tuple[Any, int | None]]:
         """Publish in order, each naming the sequence before it; stop counting at the first refusal."""
@@ -247,21 +249,33 @@ class Relay:
         return sent
 
     async def _publish_others(self, rows: Sequence[Any]) -> list[tuple[Any, int | None]]:
-        """Publish durable commands and timers; the server drops repeats of an id for two minutes."""
+        """Publish durable commands and timers; the server drops repeats of an id for two minutes.
+
+        Of several settings and cancellings of one timer only the last one is carried out.
+        """
+        last = {row["subject"]: row["id"] for row in rows if row["kind"] in ("timer", "cancel")}
+        stale = [row for row in rows if last.get(row["subject"], row["id"]) != row["id"]]
+        wanted = [row for row in rows if last.get(row["subject"], row["id"]) == row["id"]]
         outcomes = await asyncio.gather(
-            *(self._publish_one(row) for row in rows), return_exceptions=True
+            *(self._publish_one(row) for row in wanted), return_exceptions=True
         )
         sent: list[tuple[Any, int | None]] = []
-        for row, outcome in zip(rows, outcomes, strict=True):
+        unsent_subjects = set()
+        for row, outcome in zip(wanted, outcomes, strict=True):
             if isinstance(outcome, BaseException):
                 log.warning("publish_failed", subject=row["subject"], error=repr(outcome))
+                unsent_subjects.add(row["subject"])
             else:
                 sent.append((row, None))
+        sent += [(row, None) for row in stale if row["subject"] not in unsent_subjects]
         return sent
 
-    async def _publish_one(self, row: Any) -> Stored:
+    async def _publish_one(self, row: Any) -> None:
+        if row["kind"] == "cancel":
+            await self._cancel(row)
+            return
         headers = {**row["headers"], "Nats-Msg-Id": str(row["ce_id"])}
-        return await publish(
+        await publish(
             self._connection, row["subject"], row["payload"].encode(), headers, timeout=ACK_SECONDS
         )
 
@@ -284,14 +298,15 @@ class Relay:
             messages = await self._reader.read(known + 1)
             if not messages:
                 raise DeadlineError("the stream's tail cannot be read yet")
-            found = {message.headers[CE_ID]: message.sequence for message in messages}
+            found = {identity_of(message.headers): message.sequence for message in messages}
+            ours = [identity for identity in found if identity is not None]
             marked = await self._database.fetch(
-                MARK_FOUND, ce_ids=list(found), seqs=list(found.values())
+                MARK_FOUND, ce_ids=ours, seqs=[found[identity] for identity in ours]
             )
-            unknown = set(found) - {str(row["ce_id"]) for row in marked}
+            unknown = len(messages) - len({row["ce_id"] for row in marked})
             if unknown:
                 raise StreamMismatchError(
-                    f"{event_stream(self.plugin)} holds {len(unknown)} facts that the outbox does not "
+                    f"{event_stream(self.plugin)} holds {unknown} facts that the outbox does not "
                     "know: the database was restored to an earlier time. "
                     "Run: realserv recover --from-streams"
                 )
