@@ -72,6 +72,15 @@ DUE_HEADS = statement(
     """
 )
 COUNT_PARKED = statement("SELECT count(*) FROM kernel.parked")
+TURN_SECONDS: Final = 60
+"""How long a due event belongs to the process that begins with it, however that ends."""
+
+TAKE_TURN = statement(
+    """
+    UPDATE kernel.parked SET next_attempt_at = now() + make_interval(secs => :seconds)
+    WHERE id = :id AND next_attempt_at <= now()
+    """
+)
 TAKE_PARKED = statement("DELETE FROM kernel.parked WHERE id = :id")
 NOTE_FAILURE = statement(
     """
@@ -219,13 +228,14 @@ async def park(
     plugin = subscription.runtime.plugin.name
     delay = None if failures is None else (delay_after(failures) if failures else 0.0)
     next_at = None if delay is None else datetime.now(UTC) + timedelta(seconds=delay)
+    text = delivery.data.decode(errors="replace").replace("\x00", "\ufffd")
     identity = derived_uuid(datetime.now(UTC), subscription.name, str(mark.stream_seq))
     copy = OutboxRow(
         "dead",
         identity,
         f"dlq.{plugin}.{spec.name}",
         dead_letter_headers(delivery.headers, origin=delivery.subject, reason=reason),
-        delivery.data.decode(errors="replace"),
+        text,
     )
     row = PARK.arguments(
         {
@@ -236,7 +246,7 @@ async def park(
             "ce_id": _identity(delivery.headers) or identity,
             "subject": delivery.subject,
             "headers": dict(delivery.headers),
-            "payload": delivery.data.decode(errors="replace"),
+            "payload": text,
             "reason": reason,
             "attempts": failures or 0,
             "next_attempt_at": next_at,
@@ -320,6 +330,10 @@ class ParkedSweeper:
     async def _try(
         self, subscription: Subscription, spec: HandlerSpec, row: Mapping[str, Any]
     ) -> bool:
+        """Run one event, unless another process has begun with it: retries do not grow with hosts."""
+        taken = await self._runtime.database.execute(TAKE_TURN, id=row["id"], seconds=TURN_SECONDS)
+        if not taken:
+            return False
         try:
             envelope = read_envelope(row["headers"])
             await subscription.react(spec, row["payload"].encode(), envelope, ParkedMark(row["id"]))
