@@ -24,15 +24,20 @@ async def store_dead_letter(
     *,
     origin: str,
     reason: str,
+    sequence: int,
 ) -> None:
-    """Publish a copy and wait until it is stored; raises when it is not, so that nothing is lost."""
+    """Publish a copy and wait until it is stored; raises when it is not, so that nothing is lost.
+
+    ``sequence`` is the original's place in its stream: a redelivery makes no second copy, a message
+    that was released and failed again does.
+    """
     identity = headers.get(CE_ID, "")
     await publish(
         connection,
         subject,
         payload,
         dead_letter_headers(headers, origin=origin, reason=reason)
-        | {"Nats-Msg-Id": f"dead-{subject}-{identity}"},
+        | {"Nats-Msg-Id": f"dead-{subject}-{identity}-{sequence}"},
     )
 
 
@@ -53,6 +58,12 @@ def reason_of(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {frames[-1].name}:{frames[-1].lineno}" if frames else ""
     return one_line(f"{type(error).__name__}{place}")
+
+
+def failures_of(headers: Mapping[str, str]) -> int:
+    """Return how many later tries have failed; none when nobody counted."""
+    counted = headers.get(FAILURES, "")
+    return int(counted) if counted.isascii() and counted.isdigit() and len(counted) < 4 else 0
 
 
 def one_line(text: str) -> str:

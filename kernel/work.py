@@ -12,7 +12,7 @@ from bus.errors import ServiceError, UndecodableError
 from bus.jetstream import publish
 from bus.puller import Delivery, Puller
 from bus.streams import work_stream
-from kernel.dead_letters import FAILURES, reason_of, store_dead_letter
+from kernel.dead_letters import FAILURES, failures_of, reason_of, store_dead_letter
 from kernel.effects import EffectRunner
 from kernel.ids import derived_uuid
 from kernel.jobs import JobMark, job_subject
@@ -55,7 +55,7 @@ class Worker:
         if spec is None:
             await self._refuse_unknown(delivery)
             return
-        failures = int(delivery.headers.get(FAILURES, "0"))
+        failures = failures_of(delivery.headers)
         if delivery.attempt > MAX_DELIVERIES:
             await self._bury(delivery, spec.name, "delivered too often: it may crash its handler")
             return
@@ -157,6 +157,7 @@ class Worker:
                 delivery.headers,
                 origin=delivery.subject,
                 reason=reason,
+                sequence=delivery.stream_seq,
             )
         except (ServiceError, RuntimeError) as error:
             log.exception("dead_letter_not_stored", handler=handler, error=repr(error))
