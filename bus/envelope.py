@@ -1,13 +1,15 @@
 """The metadata of a message: CloudEvents in binary mode, plus who acts and how long the caller waits."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import NamedTuple, Protocol
-from uuid import UUID, uuid4
+from typing import Final, NamedTuple, Protocol
+from uuid import UUID
 
 import msgspec
 
 from bus.errors import UndecodableError
+from bus.identity import new_uuid7
 from bus.message import MessageType
 
 CE_ID = "ce-id"
@@ -23,6 +25,7 @@ TOKEN = "realserv-token"  # noqa: S105  a header's name
 TIMEOUT = "realserv-timeout-ms"
 VERSION = "realserv-version"
 KEYED = "realserv-keyed"
+_MILLISECONDS: Final = re.compile(r"[0-9]{1,9}")
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +81,7 @@ def read_envelope(headers: Mapping[str, str]) -> Envelope:
             id=UUID(headers[CE_ID]),
             type=headers[CE_TYPE],
             source=headers.get(CE_SOURCE, ""),
-            time=datetime.fromisoformat(headers[CE_TIME]).astimezone(UTC),
+            time=_moment(headers[CE_TIME]),
             correlation_id=headers.get(CORRELATION, ""),
             subject=headers.get(CE_SUBJECT, ""),
             causation_id=headers.get(CAUSATION, ""),
@@ -89,7 +92,7 @@ def read_envelope(headers: Mapping[str, str]) -> Envelope:
             version=int(headers[VERSION]) if VERSION in headers else None,
             is_keyed=KEYED in headers,
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OverflowError) as error:
         raise UndecodableError(f"the headers are not a message of ours: {error}") from error
 
 
@@ -97,23 +100,27 @@ def read_request(headers: Mapping[str, str]) -> Envelope:
     """Read the headers of a request, which anybody may send with any NATS client: all are optional."""
     timeout = headers.get(TIMEOUT, "")
     try:
-        identity = UUID(headers[CE_ID]) if CE_ID in headers else uuid4()
-        time = datetime.fromisoformat(headers[CE_TIME]) if CE_TIME in headers else None
-    except ValueError as error:
+        identity = UUID(headers[CE_ID]) if CE_ID in headers else new_uuid7()
+        time = _moment(headers[CE_TIME]) if CE_TIME in headers else datetime.now(UTC)
+    except (ValueError, OverflowError) as error:
         raise UndecodableError(f"the headers cannot be read: {error}") from error
     return Envelope(
         id=identity,
         type=headers.get(CE_TYPE, ""),
         source=headers.get(CE_SOURCE, ""),
-        time=time.astimezone(UTC) if time else datetime.now(UTC),
+        time=time,
         correlation_id=headers.get(CORRELATION) or str(identity),
         causation_id=headers.get(CAUSATION, ""),
         traceparent=headers.get(TRACEPARENT, ""),
         actor=headers.get(ACTOR, ""),
         token=headers.get(TOKEN, ""),
-        timeout_ms=int(timeout) if timeout.isdigit() else None,
+        timeout_ms=int(timeout) if _MILLISECONDS.fullmatch(timeout) else None,
         is_keyed=KEYED in headers,
     )
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 class Reply(NamedTuple):

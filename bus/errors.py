@@ -160,7 +160,7 @@ def decode_error(payload: bytes, headers: Mapping[str, str]) -> RemoteError:
         return RemoteError(
             WireError(
                 code=code,
-                status=int(status) if status.isdigit() else 500,
+                status=int(status) if status.isascii() and status.isdigit() else 500,
                 title="The service failed",
                 message=code,
             )

@@ -153,6 +153,9 @@ class Puller:
 
     async def _sessions(self) -> None:
         while not self._stopping:
+            if not self._connection.is_connected:
+                await asyncio.sleep(0.1)
+                continue
             try:
                 await self._session()
             except nats.errors.Error as error:
@@ -180,7 +183,7 @@ class Puller:
                     if loop.time() - self._last_sign > SILENCE:
                         return
         finally:
-            if self._connection.is_connected:
+            if not self._connection.client.is_closed:
                 await subscription.unsubscribe()
 
     async def _ask(self) -> None:

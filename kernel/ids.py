@@ -3,8 +3,6 @@
 Every id that a handler makes is derived from its cause, so that a second run makes the same ids.
 """
 
-import os
-import time
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Annotated, Final
@@ -13,8 +11,13 @@ from uuid import UUID
 from msgspec import Meta
 from typeid.codecs import base32
 
+from bus.identity import new_uuid7, uuid7
 from kernel.errors import Invalid
 
+__all__ = ["Id", "derived_uuid", "id_meta", "new_uuid7", "time_of", "to_uuid", "to_wire"]
+
+_NO_TIME: Final = datetime(2020, 1, 1, tzinfo=UTC)
+_LAST_MILLISECOND: Final = 253_402_300_799_999
 SUFFIX: Final = "[0-7][0-9a-hjkmnp-tv-z]{25}"
 
 Id = Annotated[str, Meta(pattern=rf"^[a-z]{{2,12}}_{SUFFIX}$")]
@@ -39,24 +42,15 @@ def to_uuid(value: str) -> UUID:
         raise Invalid(f"{value[:60]!r} is not an id") from error
 
 
-def new_uuid7() -> UUID:
-    """Return a random UUIDv7, for what has no cause inside the system."""
-    return _uuid7(time.time_ns() // 1_000_000, os.urandom(10))
-
-
 def derived_uuid(at: datetime, *parts: str) -> UUID:
     """Return the UUIDv7 that these parts always make: the cause's time, and a hash of the rest."""
     digest = blake2b("\x1f".join(parts).encode(), digest_size=10).digest()
-    return _uuid7(int(at.timestamp() * 1000), digest)
+    return uuid7(int(at.timestamp() * 1000), digest)
 
 
 def time_of(value: UUID) -> datetime:
-    """Return the moment that a UUIDv7 carries, to the millisecond."""
-    return datetime.fromtimestamp((value.int >> 80) / 1000, UTC)
-
-
-def _uuid7(milliseconds: int, tail: bytes) -> UUID:
-    number = (milliseconds << 80) | int.from_bytes(tail, "big")
-    number = number & ~(0xF << 76) | (0x7 << 76)
-    number = number & ~(0x3 << 62) | (0x2 << 62)
-    return UUID(int=number)
+    """Return the moment that a UUIDv7 carries, to the millisecond; the start of 2020 for any other."""
+    milliseconds = value.int >> 80
+    if value.version != 7 or milliseconds > _LAST_MILLISECOND:
+        return _NO_TIME
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
