@@ -15,10 +15,12 @@ from bus.message import Command
 from kernel.effects import EffectRunner
 from kernel.ids import new_uuid7, to_wire
 from kernel.money import Money
+from kernel.settings import Secret
 from kernel.sql import statement
 from kernel.testing import PluginHarness, SpokenRow, an_actor
 from plugins.payment.contract import (
     CancelPayment,
+    CountWebhooks,
     CreatePayment,
     GetPayment,
     PaymentView,
@@ -26,7 +28,8 @@ from plugins.payment.contract import (
     VerifyPayment,
 )
 from plugins.payment.plugin import plugin
-from tests.integration.payment.conftest import StandIn
+from plugins.payment.signatures import sign
+from tests.integration.payment.conftest import OPTIONS, StandIn
 
 RUPEES_500 = Money(50_000)
 LEDGER = statement(
@@ -125,10 +128,11 @@ class Market:
         async with self._lock:
             while rows := [row for row in await self.harness.spoken() if row.kind == "tell"]:
                 for row in rows:
-                    await self._do(row)
-                    await self._do(row)
+                    await self.do(row)
+                    await self.do(row)
 
-    async def _do(self, row: SpokenRow) -> None:
+    async def do(self, row: SpokenRow) -> None:
+        """Do one message of the work queue."""
         spec = self._specs[row.subject]
         envelope = read_envelope(row.headers)
         if spec.kind == "effect":
@@ -169,6 +173,25 @@ class Market:
         else:
             self.webhook_statuses.append(200)
         return self.webhook_statuses[-1]
+
+    async def take_signed(self, body: bytes) -> int:
+        """Take a webhook that the provider signed, whatever it says."""
+        signature = sign(Secret(OPTIONS.webhook_secret), body)
+        status = await self.take_webhook(body, {"x-razorpay-signature": signature})
+        await self.work()
+        return status
+
+    async def outcomes(self) -> list[str]:
+        """What became of the webhooks, in no order."""
+        counts = await self.harness.ask(
+            CountWebhooks(), actor=an_actor(BUYER, "payments:read_any", roles=("finance",))
+        )
+        return [item.outcome for item in counts.items for _ in range(item.count)]
+
+    async def waiting(self) -> SpokenRow:
+        """Return the one message that stands in the work queue, to be done by ``do``."""
+        [row] = [row for row in await self.harness.spoken() if row.kind == "tell"]
+        return row
 
     async def balances(self) -> dict[str, int]:
         """The accounts of the ledger that are not empty."""

@@ -441,6 +441,24 @@ def test_a_refund_that_belongs_to_another_is_not_taken_for_ours() -> None:
     assert [type(event) for event in told(payment)] == [RefundFailed]
 
 
+def test_a_like_refund_that_comes_before_ours_is_sent_is_taken_for_ours() -> None:
+    payment, refund_id = _cancelled()
+
+    payment.learn(given_back("rfnd_9", "processed"), NOW)
+
+    [settled_event] = told(payment)
+    assert isinstance(settled_event, RefundSettled)
+    assert settled_event.refund_id == refund_id
+
+
+def test_a_refusal_after_the_opening_is_no_news() -> None:
+    payment = a_ready_payment()
+
+    payment.refuse(NOW)
+
+    assert payment.changes == []
+
+
 def test_a_refund_by_the_providers_dashboard_is_booked() -> None:
     payment = a_captured_payment()
 
