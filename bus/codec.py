@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -11,7 +11,6 @@ from bus.errors import FieldFault, MessageTooLargeError, UndecodableError
 MAX_PAYLOAD: Final = 1024 * 1024
 
 
-@runtime_checkable
 class WireValue(Protocol):
     """A value with a JSON form of its own, such as a quantity."""
 
@@ -33,8 +32,8 @@ def _dec_hook(kind: type, value: object) -> object:
     raise NotImplementedError(f"{kind.__name__} has no place in a message")
 
 
-def _enc_hook(value: object) -> object:
-    if isinstance(value, WireValue):
+def _enc_hook(value: Any) -> object:
+    if hasattr(value, "__to_wire__"):  # a runtime-checked Protocol costs 3 µs a value
         return value.__to_wire__()
     raise NotImplementedError(f"{type(value).__name__} has no place in a message")
 

