@@ -15,9 +15,16 @@ EXIT_CONFIGURATION: Final = 2
 ENTRY_POINTS: Final = "realserv.commands"
 
 OWN: Final = {
-    "up": "kernel.cli.up:up",
-    "run": "kernel.cli.run:run",
+    "asyncapi": "kernel.cli.asyncapi:asyncapi",
+    "config": "kernel.cli.config:config",
+    "dlq": "kernel.cli.dlq:dlq",
+    "doctor": "kernel.cli.doctor:doctor",
     "migrate": "kernel.cli.migrate:migrate",
+    "nats-context": "kernel.cli.nats_context:nats_context",
+    "plugin": "kernel.cli.plugin:plugin",
+    "run": "kernel.cli.run:run",
+    "token": "kernel.cli.token:token",
+    "up": "kernel.cli.up:up",
 }
 
 
