@@ -89,6 +89,7 @@ class Supervisor:
         self.folder = Path(self.embedded.folder).resolve()
         self.servers: EmbeddedStack | None = None
         self.hosts: dict[str, ProbedChild] = {}
+        self.layouts: dict[str, Layout] = {}
         self.stand_in_ports: dict[str, int] = {}
         self.configuration = self.base
         self._keepers: dict[str, asyncio.Task[None]] = {}
@@ -146,27 +147,55 @@ class Supervisor:
         for name, stand_in in stand_ins.items():
             await self._start_child(stack, self._stand_in(name, stand_in, places[name]))
             self._progress(f"stand-in {name}")
-        for layout in self._host_layouts():
-            await self.start_host(layout, stack)
-            self._progress(f"host {layout.name}")
-        if any(layout.has_gateway for layout in self._host_layouts()):
+        stack.push_async_callback(self._stop_hosts)
+        await self._start_hosts()
+        if any(layout.has_gateway for layout in self.layouts.values()):
             await self._until_ready()
 
-    async def start_host(self, layout: Layout, stack: AsyncExitStack | None = None) -> ProbedChild:
+    async def start_host(self, layout: Layout) -> ProbedChild:
         """Start one host process and keep it running."""
         child = self._host(layout)
-        await child.start()
+        self.layouts[layout.name] = layout
         self.hosts[layout.name] = child
-        (stack or self._stack).push_async_callback(child.stop)
+        await child.start()
         self._keepers[layout.name] = asyncio.create_task(_keep(child))
         return child
 
     async def stop_host(self, name: str) -> None:
-        """Stop one host process for good."""
+        """Stop one host process; ``start_host`` with its layout brings it back."""
         keeper = self._keepers.pop(name)
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)
         await self.hosts.pop(name).stop()
+
+    async def _start_hosts(self) -> None:
+        """Start all hosts, as many at once as there are cores."""
+        turns = asyncio.Semaphore(os.cpu_count() or 1)
+
+        async def start(layout: Layout) -> None:
+            async with turns:
+                await self.start_host(layout)
+            self._progress(f"host {layout.name}")
+
+        tasks = [asyncio.create_task(start(layout)) for layout in self._host_layouts()]
+        try:
+            await asyncio.gather(*tasks)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
+
+    async def _stop_hosts(self) -> None:
+        """Stop all hosts; those that serve HTTP first, for what they still answer needs the others."""
+        for has_gateway in (True, False):
+            await asyncio.gather(
+                *(
+                    host.stop()
+                    for name, host in self.hosts.items()
+                    if self.layouts[name].has_gateway is has_gateway
+                )
+            )
 
     async def wait_for_failure(self) -> None:
         """Wait until a child has failed too often; raises what it failed with."""
@@ -330,8 +359,8 @@ class Supervisor:
         return ProbedChild(command, probe=listens, within=READY_SECONDS, stop_limit=5.0)
 
     async def _start_child(self, stack: AsyncExitStack, child: ProbedChild) -> None:
-        await child.start()
         stack.push_async_callback(child.stop)
+        await child.start()
         self._keepers[child.name] = asyncio.create_task(_keep(child))
 
     async def _until_ready(self) -> None:

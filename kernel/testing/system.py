@@ -1,5 +1,6 @@
 """A whole system for tests: servers, stand-ins and hosts as real processes, in any topology."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -37,6 +38,22 @@ class System:
         if process is None:
             raise LookupError(f"{host} is not running")
         return process.pid
+
+    def hosts_of(self, plugin: str) -> list[str]:
+        """Return the names of the hosts that have a plugin."""
+        layouts = self.supervisor.layouts.items()
+        return [name for name, layout in layouts if plugin in layout.plugins or not layout.plugins]
+
+    @asynccontextmanager
+    async def without(self, plugin: str) -> AsyncIterator[None]:
+        """Do without a plugin's hosts for a while."""
+        names = self.hosts_of(plugin)
+        await asyncio.gather(*(self.supervisor.stop_host(name) for name in names))
+        try:
+            yield
+        finally:
+            layouts = self.supervisor.layouts
+            await asyncio.gather(*(self.supervisor.start_host(layouts[name]) for name in names))
 
     def database_url(self, plugin: str) -> str:
         """Return the address of a plugin's database."""
