@@ -35,8 +35,8 @@ async def test_a_vendor_is_pending_until_an_admin_approves(market: Market) -> No
         "location": {"lat": 17.4, "lon": 78.5},
         "service_radius_km": 12.5,
         "orders_per_day": 30,
-        "gstin": "36ABCDE1234F1Z5",
-        "pan": "ABCDE1234F",
+        "gstin": "36ABCFE1234F1ZX",
+        "pan": "ABCFE1234F",
     }
 
     answer = await owner.request("POST", "/vendors", firm)
