@@ -5,19 +5,23 @@ repeated under the same key, or repeated once and counted as a possible duplicat
 """
 
 from typing import Any
+from uuid import UUID
 
+import asyncpg
 import structlog
 
+from bus.actor import parse_actor
 from bus.codec import decoder, encode
 from bus.envelope import Envelope
 from bus.errors import ServiceError, UndecodableError
-from bus.message import Command
+from bus.message import Command, describe
 from kernel.context import EffectContext
 from kernel.errors import NothingHappened
 from kernel.outbox import INSERT_ROWS, Cause, OutboxWriter, insert_arguments
 from kernel.plugin import HandlerSpec, OnRepeat
 from kernel.runtime import PluginRuntime, within
 from kernel.sql import statement
+from kernel.unit_of_work import AlreadyDone, Answer, InboxMark
 
 log = structlog.get_logger("kernel.effects")
 
@@ -123,7 +127,11 @@ class EffectRunner:
     async def _finish(
         self, spec: HandlerSpec, envelope: Envelope, outcome: Command[Any] | None
     ) -> None:
-        """Store the outcome and tell it to the plugin itself, in one transaction."""
+        """Store the outcome and do what follows from it, in one transaction.
+
+        When what follows fails, the outcome is stored all the same and told to the plugin itself,
+        so that the provider is not called again for it.
+        """
         runtime = self._runtime
         cause = Cause(
             message_id=envelope.id,
@@ -134,14 +142,61 @@ class EffectRunner:
             traceparent=envelope.traceparent,
         )
         writer = OutboxWriter(cause, runtime.clock())
-        text = None
-        if outcome is not None:
-            writer.tell(outcome)
-            text = encode(outcome).decode()
-        async with runtime.database.connection() as connection, connection.transaction():
-            status = await connection.execute(
-                FINISH.sql, *FINISH.arguments({"outcome": text, "intent_id": envelope.id})
-            )
+        if outcome is None:
+            await self._store(envelope, None, writer)
+            return
+        told = writer.tell(outcome)
+        payload = encode(outcome)
+        try:
+            await self._follow(outcome, payload, told, envelope)
+        except Exception as error:  # noqa: BLE001  whatever broke, the outcome must be kept
+            log.warning("outcome_told", effect=spec.name, error=repr(error))
+            await self._store(envelope, payload.decode(), writer)
+
+    async def _follow(
+        self, outcome: Command[Any], payload: bytes, told: Envelope, intent: Envelope
+    ) -> None:
+        """Run the outcome's handler in the transaction that ends the intent."""
+        runtime = self._runtime
+        described = describe(type(outcome))
+        spec = next(s for s in runtime.plugin.of_kind("command") if s.message is described)
+        inbox = InboxMark(told.id, spec.name, payload, keeps_reply=False)
+        mark = OutcomeMark(intent.id, payload.decode(), inbox)
+        with runtime.telemetry.handling(runtime.plugin.name, spec, told) as seen:
+            try:
+                await runtime.run(spec, outcome, told, mark, parse_actor(told.actor), None)
+            except Exception as error:
+                seen.fail(type(error).__name__)
+                raise
+
+    async def _store(self, envelope: Envelope, outcome: str | None, writer: OutboxWriter) -> None:
+        """End the intent, and tell its outcome durably."""
+        arguments = FINISH.arguments({"outcome": outcome, "intent_id": envelope.id})
+        async with (
+            self._runtime.database.connection() as connection,
+            connection.transaction(),
+        ):
+            status = await connection.execute(FINISH.sql, *arguments)
             if status.endswith(" 1") and writer.rows:
                 await connection.execute(INSERT_ROWS.sql, *insert_arguments(writer.rows))
-        runtime.wake()
+        self._runtime.wake()
+
+
+class OutcomeMark:
+    """Ends an intent in the transaction of what follows from its outcome."""
+
+    def __init__(self, intent_id: UUID, outcome: str, inbox: InboxMark) -> None:
+        self._intent_id = intent_id
+        self._outcome = outcome
+        self._inbox = inbox
+
+    async def claim(self, connection: asyncpg.Connection) -> None:
+        """Store the outcome; raises AlreadyDone when the intent has one."""
+        arguments = FINISH.arguments({"outcome": self._outcome, "intent_id": self._intent_id})
+        if (await connection.execute(FINISH.sql, *arguments)).endswith(" 0"):
+            raise AlreadyDone
+        await self._inbox.claim(connection)
+
+    async def settle(self, connection: asyncpg.Connection, answer: Answer | None) -> None:
+        """As any told command."""
+        await self._inbox.settle(connection, answer)

@@ -21,15 +21,21 @@ SCHEDULE_TARGET = "Nats-Schedule-Target"
 
 INSERT_ROWS = statement(
     """
+    WITH said AS (
+        SELECT * FROM unnest(
+            cast(:kinds AS text[]), cast(:ce_ids AS uuid[]), cast(:subjects AS text[]),
+            cast(:headers AS text[]), cast(:payloads AS text[]), cast(:effects AS text[])
+        ) WITH ORDINALITY AS row (kind, ce_id, subject, headers, payload, effect, place)
+    ), intended AS (
+        INSERT INTO kernel.effects (intent_id, effect, state)
+        SELECT ce_id, effect, 'intended' FROM said WHERE effect IS NOT NULL
+        ON CONFLICT DO NOTHING
+    )
     INSERT INTO kernel.outbox (kind, ce_id, subject, headers, payload)
-    SELECT kind, ce_id, subject, headers::jsonb, payload
-    FROM unnest(
-        cast(:kinds AS text[]), cast(:ce_ids AS uuid[]), cast(:subjects AS text[]),
-        cast(:headers AS text[]), cast(:payloads AS text[])
-    ) WITH ORDINALITY AS row (kind, ce_id, subject, headers, payload, place)
-    ORDER BY place
+    SELECT kind, ce_id, subject, headers::jsonb, payload FROM said ORDER BY place
     """
 )
+"""The last statement before COMMIT: all that is said, and a row for each intent among it."""
 
 
 class OutboxRow(NamedTuple):
@@ -40,6 +46,8 @@ class OutboxRow(NamedTuple):
     subject: str
     headers: Mapping[str, str]
     payload: str
+    effect: str | None = None
+    """The effect that the row is the intent of."""
 
 
 class Cause(NamedTuple):
@@ -69,12 +77,13 @@ class OutboxWriter:
         envelope = self._envelope(described.full_name, subject=key, version=version)
         self._add("fact", envelope, described.event_subject(key), event)
 
-    def tell(self, command: Command[Any]) -> UUID:
-        """Add a durable command; returns its identity."""
+    def tell(self, command: Command[Any], *, is_intent: bool = False) -> Envelope:
+        """Add a durable command, or the intent of an effect; returns its envelope."""
         described = describe(type(command))
         envelope = self._envelope(described.full_name)
-        self._add("tell", envelope, described.work_subject, command)
-        return envelope.id
+        effect = described.name if is_intent else None
+        self._add("tell", envelope, described.work_subject, command, effect=effect)
+        return envelope
 
     def later(self, command: Command[Any], at: datetime, timer: str) -> None:
         """Add a timer; the schedule's subject carries its id, so that a second one replaces it."""
@@ -125,11 +134,14 @@ class OutboxWriter:
         subject: str,
         message: object,
         more: Mapping[str, str] | None = None,
+        *,
+        effect: str | None = None,
     ) -> None:
         headers = envelope.to_headers()
         if more:
             headers.update(more)
-        self.rows.append(OutboxRow(kind, envelope.id, subject, headers, encode(message).decode()))
+        text = encode(message).decode()
+        self.rows.append(OutboxRow(kind, envelope.id, subject, headers, text, effect))
 
 
 def timer_subject(owner: str, timer: str) -> str:
@@ -146,5 +158,6 @@ def insert_arguments(rows: Sequence[OutboxRow]) -> list[Any]:
             "subjects": [row.subject for row in rows],
             "headers": [encode(row.headers).decode() for row in rows],
             "payloads": [row.payload for row in rows],
+            "effects": [row.effect for row in rows],
         }
     )

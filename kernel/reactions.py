@@ -7,6 +7,7 @@ events of the same key are parked behind it, and all other keys flow.
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -30,8 +31,6 @@ from kernel.retries import QUICK, delay_after, is_worth_retrying
 from kernel.runtime import PluginRuntime
 from kernel.sql import statement
 from kernel.unit_of_work import (
-    CLAIM_EVENT,
-    MOVE_POSITION,
     AlreadyDone,
     Answer,
     EventMark,
@@ -252,19 +251,11 @@ async def park(
             "next_attempt_at": next_at,
         }
     )
-    claim = CLAIM_EVENT.arguments(
-        {"subscription": mark.subscription, "key": mark.key, "part": mark.part}
-    )
-    move = MOVE_POSITION.arguments(
-        {"stream_seq": mark.stream_seq, "subscription": mark.subscription, "part": mark.part}
-    )
     database = subscription.runtime.database
     async with database.connection() as connection, connection.transaction():
-        position = await connection.fetchrow(CLAIM_EVENT.sql, *claim)
-        if position["stream_seq"] >= mark.stream_seq:
-            raise AlreadyDone
+        with suppress(KeyIsParked):
+            await mark.claim(connection)
         await connection.execute(PARK.sql, *row)
-        await connection.execute(MOVE_POSITION.sql, *move)
         if failures != 0:
             await connection.execute(INSERT_ROWS.sql, *insert_arguments([copy]))
     subscription.runtime.wake()

@@ -2,7 +2,8 @@
 
 One relay per plugin works at a time: it holds an advisory lock on a session that PostgreSQL ends
 after 5 s of silence, so that a stopped process loses it. Even two of them could not double or
-reorder a fact: each publish names the sequence it must follow, and the server refuses the second.
+reorder a fact: each publish names the sequence and the fact that it must follow, and the server
+refuses the second.
 """
 
 import asyncio
@@ -241,7 +242,7 @@ class Relay:
         if not rows:
             return sent
         for row, outcome in zip(rows, await self._publisher.publish(rows, self._last), strict=True):
-            if not isinstance(outcome, Stored):
+            if not isinstance(outcome, Stored) or outcome.is_duplicate:
                 log.warning("fact_refused", plugin=self.plugin, reason=repr(outcome))
                 break
             self._last = outcome.sequence
@@ -341,7 +342,7 @@ class FactPublisher:
                 row["subject"],
                 row["payload"].encode(),
                 reply=f"{self._prefix}.{token}",
-                headers={**row["headers"], "Nats-Expected-Last-Sequence": str(last + offset)},
+                headers={**row["headers"], **_place(rows, offset, last)},
             )
         await asyncio.wait(futures, timeout=ACK_SECONDS)
         for token in tokens:
@@ -365,6 +366,20 @@ class FactPublisher:
         future = self._waiting.get(message.subject.rpartition(".")[2])
         if future is not None and not future.done():
             future.set_result(message.data)
+
+
+def _place(rows: Sequence[Any], offset: int, last: int) -> dict[str, str]:
+    """Return the headers that let a fact be stored at its place only: after this very fact, at this number.
+
+    The number alone would let two relays whose lists differ by one row store one fact twice.
+    """
+    headers = {
+        "Nats-Msg-Id": str(rows[offset]["ce_id"]),
+        "Nats-Expected-Last-Sequence": str(last + offset),
+    }
+    if offset:
+        headers["Nats-Expected-Last-Msg-Id"] = str(rows[offset - 1]["ce_id"])
+    return headers
 
 
 def _outcome(future: "asyncio.Future[bytes]") -> Stored | BaseException:

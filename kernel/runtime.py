@@ -133,7 +133,7 @@ class PluginRuntime:
     async def do(self, spec: HandlerSpec, payload: bytes, envelope: Envelope) -> None:
         """Do a told command. Having done it before is success; what the handler raises is raised."""
         message = decoder(spec.message.cls)(payload) if spec.message else None
-        mark = InboxMark(envelope.id, spec.name, payload)
+        mark = InboxMark(envelope.id, spec.name, payload, keeps_reply=False)
         await self.run(spec, message, envelope, mark, parse_actor(envelope.actor), None)
 
     async def run(

@@ -38,17 +38,15 @@ DROP_CLAIM = statement(
 )
 CLAIM_EVENT = statement(
     """
-    SELECT stream_seq, EXISTS (
+    UPDATE kernel.positions SET stream_seq = :stream_seq
+    WHERE subscription = :subscription AND part = :part AND stream_seq < :stream_seq
+    RETURNING EXISTS (
         SELECT FROM kernel.parked WHERE subscription = :subscription AND key = :key
     ) AS is_parked
-    FROM kernel.positions WHERE subscription = :subscription AND part = :part FOR UPDATE
     """
 )
-MOVE_POSITION = statement(
-    """
-    UPDATE kernel.positions SET stream_seq = :stream_seq
-    WHERE subscription = :subscription AND part = :part
-    """
+HAS_POSITION = statement(
+    "SELECT FROM kernel.positions WHERE subscription = :subscription AND part = :part"
 )
 
 
@@ -104,11 +102,14 @@ class NoMark:
 
 
 class InboxMark:
-    """One row per message identity, with the reply that a repeat is answered."""
+    """One row per message identity, with the reply that a repeat is answered, if anybody waits for one."""
 
-    def __init__(self, message_id: UUID, handler: str, payload: bytes) -> None:
+    def __init__(
+        self, message_id: UUID, handler: str, payload: bytes, *, keeps_reply: bool = True
+    ) -> None:
         self.message_id = message_id
         self.handler = handler
+        self._keeps_reply = keeps_reply
         self.body_hash = blake2b(payload, digest_size=16).digest()
 
     async def claim(self, connection: asyncpg.Connection) -> None:
@@ -140,6 +141,8 @@ class InboxMark:
         if answer is None:
             await connection.execute(DROP_CLAIM.sql, self.message_id, self.handler)
             return
+        if not self._keeps_reply:
+            return
         arguments = STORE_REPLY.arguments(
             {
                 "reply": answer.payload,
@@ -161,24 +164,25 @@ class EventMark:
         self.key = key
 
     async def claim(self, connection: asyncpg.Connection) -> None:
-        """Lock the position; raises AlreadyDone behind it, KeyIsParked when the key waits."""
+        """Move the position; raises AlreadyDone behind it, KeyIsParked when the key waits."""
         arguments = CLAIM_EVENT.arguments(
-            {"subscription": self.subscription, "key": self.key, "part": self.part}
+            {
+                "stream_seq": self.stream_seq,
+                "subscription": self.subscription,
+                "part": self.part,
+                "key": self.key,
+            }
         )
         row = await connection.fetchrow(CLAIM_EVENT.sql, *arguments)
         if row is None:
-            raise TransactionMisuseError(f"{self.subscription}/{self.part} has no position row")
-        if row["stream_seq"] >= self.stream_seq:
+            if await connection.fetchrow(HAS_POSITION.sql, self.subscription, self.part) is None:
+                raise TransactionMisuseError(f"{self.subscription}/{self.part} has no position")
             raise AlreadyDone
         if row["is_parked"]:
             raise KeyIsParked
 
     async def settle(self, connection: asyncpg.Connection, answer: Answer | None) -> None:
-        """Move the position."""
-        arguments = MOVE_POSITION.arguments(
-            {"stream_seq": self.stream_seq, "subscription": self.subscription, "part": self.part}
-        )
-        await connection.execute(MOVE_POSITION.sql, *arguments)
+        """The position moved with the claim."""
 
 
 class Scope(NamedTuple):
@@ -194,14 +198,6 @@ class UndeclaredMessageError(RuntimeError):
     """A handler says something that its plugin's declaration does not name: a defect."""
 
 
-INTEND = statement(
-    """
-    INSERT INTO kernel.effects (intent_id, effect, state) VALUES (:intent_id, :effect, 'intended')
-    ON CONFLICT DO NOTHING
-    """
-)
-
-
 class UnitOfWork(TransactionReader):
     """The ``Tx`` of one handling. It is finished by the kernel when the handler has returned."""
 
@@ -209,7 +205,6 @@ class UnitOfWork(TransactionReader):
         super().__init__(connection)
         self._scope = scope
         self._writer = writer
-        self._intents: list[tuple[UUID, str]] = []
         self.is_open = True
         self.refusal: ServiceError | None = None
 
@@ -225,7 +220,7 @@ class UnitOfWork(TransactionReader):
         """Have a command done by its owner, durably."""
         kind = type(command)
         if kind in self._scope.effects:
-            self._intents.append((self._writer.tell(command), describe(kind).name))
+            self._writer.tell(command, is_intent=True)
         elif kind in self._scope.tells or describe(kind).owner == self._scope.plugin:
             self._writer.tell(command)
         else:
@@ -249,8 +244,6 @@ class UnitOfWork(TransactionReader):
 
     async def finish(self, mark: Mark, answer: Answer | None) -> None:
         """Write mark and outbox, and commit."""
-        for intent, effect in self._intents:
-            await self.connection.execute(INTEND.sql, intent, effect)
         await mark.settle(self.connection, answer)
         if self._writer.rows:
             await self.connection.execute(INSERT_ROWS.sql, *insert_arguments(self._writer.rows))

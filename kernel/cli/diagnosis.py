@@ -19,11 +19,13 @@ from bus.streams import plan
 from kernel.cli.census import hosts_by_plugin, instances
 from kernel.cli.reach import (
     CREDENTIAL,
+    POSTGRES_PORT,
     NotRunningError,
     listens,
     open_bus,
     open_home,
     require_addresses,
+    require_listener,
 )
 from kernel.config import (
     BusSettings,
@@ -197,8 +199,9 @@ async def credentials_check(patient: Patient) -> Sequence[Finding]:
 async def migrations_check(patient: Patient) -> Sequence[Finding]:
     """Every database is at the version of the code."""
     require_addresses(patient.configuration)
-    kernel = patient.configuration.section("kernel", KernelSettings)
-    findings = await _migrations("kernel", kernel.database.reveal(), HOME)
+    address = patient.configuration.section("kernel", KernelSettings).database.reveal()
+    await require_listener(address, POSTGRES_PORT, "PostgreSQL")
+    findings = await _migrations("kernel", address, HOME)
     for name, plugin in sorted(patient.plugins.items()):
         url = patient.configuration.plugin_database(name)
         findings += await _migrations(name, url, STORE, plugin_migrations(name, plugin.package))

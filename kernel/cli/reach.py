@@ -19,6 +19,7 @@ from kernel.hosted import open_connection
 CREDENTIAL: Final = "cli"
 PROBE_SECONDS: Final = 2.0
 NATS_PORT: Final = 4222
+POSTGRES_PORT: Final = 5432
 SMALL_POOL: Final = PoolSettings(min_size=0, max_size=2)
 
 
@@ -52,7 +53,7 @@ async def open_home(configuration: Configuration) -> AsyncIterator[Home]:
     """Open the kernel's own database; raises NotRunningError, DatabaseUnavailable."""
     require_addresses(configuration)
     address = configuration.section("kernel", KernelSettings).database.reveal()
-    await require_listener(address, 5432, "PostgreSQL")
+    await require_listener(address, POSTGRES_PORT, "PostgreSQL")
     database = await open_database(address, SMALL_POOL, name="realserv-cli")
     try:
         yield Home(database)

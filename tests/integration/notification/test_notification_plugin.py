@@ -410,7 +410,7 @@ async def test_however_often_an_e_mail_is_put_off_it_is_sent_once_with_one_messa
     assert [type(error) for error in errors[:3]] == [MailDeferredError] * 3
     assert errors[3:] == [None, None]
     assert [sent.intent_id for sent in mailer.taken] == [str(intent.envelope.id)]
-    assert len(await harness.said(NoteDelivery)) == 1
+    assert len(await harness.said(NotificationSent)) == 1
 
 
 async def test_an_e_mail_whose_receipt_was_lost_is_sent_once_more_and_counted(
