@@ -16,6 +16,8 @@ from kernel.testing.system import ADMIN_EMAIL, ADMIN_PASSWORD, System, Topology,
 
 TOPOLOGIES: Final = ("one-local", "one-bus", "split")
 HERE: Final = Path(__file__).parent
+TALKATIVE: Final = {"telemetry": {"log_level": "debug"}}
+"""Whatever can be logged is, so that the logs can be searched for what must not stand there."""
 Rows = Callable[..., Awaitable[list[Any]]]
 
 
@@ -51,7 +53,7 @@ def _fits(item: pytest.Item) -> bool:
 @pytest.fixture(scope="session")
 async def system(topology: Topology) -> AsyncIterator[System]:
     """The system of a topology."""
-    async with running_system(topology) as running:
+    async with running_system(topology, overrides=TALKATIVE) as running:
         yield running
 
 
