@@ -242,7 +242,10 @@ class Relay:
         if not rows:
             return sent
         for row, outcome in zip(rows, await self._publisher.publish(rows, self._last), strict=True):
-            if not isinstance(outcome, Stored) or outcome.is_duplicate:
+            if isinstance(outcome, Stored) and outcome.is_duplicate:
+                sent.append((row, outcome.sequence))
+                break
+            if not isinstance(outcome, Stored):
                 log.warning("fact_refused", plugin=self.plugin, reason=repr(outcome))
                 break
             self._last = outcome.sequence
