@@ -104,14 +104,14 @@ def errors_page() -> str:
 def error_classes() -> list[type[ServiceError]]:
     """Return all error classes of this distribution that name a code."""
     import_everything()
-    found: list[type[ServiceError]] = []
+    known: set[type[ServiceError]] = set()
     waiting: list[type[ServiceError]] = [ServiceError]
     while waiting:
         kind = waiting.pop()
         waiting += kind.__subclasses__()
-        if "code" in vars(kind) and kind.__module__.partition(".")[0] in PACKAGES:
-            found.append(kind)
-    return sorted(found, key=lambda kind: (kind.code, kind.__qualname__))
+        known.add(kind)
+    own = [k for k in known if "code" in vars(k) and k.__module__.partition(".")[0] in PACKAGES]
+    return sorted(own, key=lambda kind: (kind.code, kind.__qualname__))
 
 
 def import_everything() -> None:
