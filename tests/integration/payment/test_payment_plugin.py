@@ -521,14 +521,14 @@ async def test_a_webhook_that_comes_before_its_order_is_known_is_handled_then(
 ) -> None:
     payment_id = await market.create()
     intent = await market.waiting()
-    await market.do(intent)
+    outcome = await market.harness.perform(intent.read(OpenAtProvider))
+    assert outcome is not None
     [order] = (await market.standin.books())["orders"]
-    outcome = await market.waiting()
     await market.standin.pay(order["id"], capture=True)
     await market.until_delivered()
     before = await market.outcomes()
 
-    await market.do(outcome)
+    await market.harness.tell(outcome)
     await market.work()
 
     assert (set(before), set(await market.outcomes())) == ({"unmatched"}, {"handled"})
