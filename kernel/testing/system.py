@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -54,6 +55,20 @@ class System:
         finally:
             layouts = self.supervisor.layouts
             await asyncio.gather(*(self.supervisor.start_host(layouts[name]) for name in names))
+
+    async def command(self, *arguments: str) -> str:
+        """Run ``realserv`` against this system; returns what it prints, raises when it fails."""
+        supervisor = self.supervisor
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "kernel.cli", *arguments),
+            *("--profile", supervisor.profile, "--config", str(supervisor.generated_file)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        printed, complaint = await process.communicate()
+        if process.returncode != 0:
+            raise RuntimeError(f"realserv {arguments[0]}: {complaint.decode()}")
+        return printed.decode()
 
     def database_url(self, plugin: str) -> str:
         """Return the address of a plugin's database."""
