@@ -307,7 +307,9 @@ class Supervisor:
         return value
 
     def _write(self, generated: Mapping[str, Any]) -> None:
-        whole = {**generated}
+        """Write what children and other commands need to find this system: also where it listens."""
+        whole: dict[str, Any] = {"gateway": dict(self.base.data.get("gateway", {}))}
+        merge(whole, generated)
         merge(whole, self._overrides)
         write_private(self.generated_file, tomlkit.dumps(whole))
         self.configuration = load_configuration(

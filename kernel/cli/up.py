@@ -2,8 +2,10 @@
 
 import asyncio
 import signal
+import sys
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import rich_click as click
 from rich.console import Console
@@ -11,9 +13,13 @@ from rich.panel import Panel
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from kernel.cli.options import configured
+from kernel.cli.root import ENTRY_POINTS
 from kernel.config import TelemetrySettings, load_configuration
 from kernel.logs import configure_logs
 from kernel.supervisor import Supervisor
+
+SEED: Final = "seed"
+"""The command that fills an empty market; contributed by the demonstration, if that is installed."""
 
 
 @click.command()
@@ -74,6 +80,8 @@ async def _up(profile: str, configs: tuple[Path, ...], overrides: dict[str, Any]
             return
         starting.result()
     try:
+        if supervisor.embedded.demo and entry_points(group=ENTRY_POINTS, name=SEED):
+            await _seed(supervisor, configs, stopping, console)
         console.print(Panel(_welcome(supervisor), title="RealServ is up", expand=False))
         failing = asyncio.create_task(supervisor.wait_for_failure())
         await asyncio.wait((failing, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -83,6 +91,26 @@ async def _up(profile: str, configs: tuple[Path, ...], overrides: dict[str, Any]
     finally:
         console.print("stopping: draining, then the servers")
         await supervisor.stop()
+
+
+async def _seed(
+    supervisor: Supervisor,
+    configs: tuple[Path, ...],
+    stopping: "asyncio.Task[bool]",
+    console: Console,
+) -> None:
+    """Load the demonstration catalogue by a process of its own; the system runs on without it."""
+    argv = [sys.executable, "-m", "kernel.cli", SEED, "--if-empty", "--profile", supervisor.profile]
+    for path in (*configs, supervisor.generated_file):
+        argv += ["--config", str(path)]
+    child = await asyncio.create_subprocess_exec(*argv)
+    ended = asyncio.create_task(child.wait())
+    await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if not ended.done():
+        child.terminate()
+        await ended
+    elif child.returncode:
+        console.print(f"The demonstration catalogue was not loaded (exit {child.returncode}).")
 
 
 def _welcome(supervisor: Supervisor) -> str:
