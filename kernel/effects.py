@@ -21,7 +21,7 @@ from kernel.outbox import INSERT_ROWS, Cause, OutboxWriter, insert_arguments
 from kernel.plugin import HandlerSpec, OnRepeat
 from kernel.runtime import PluginRuntime, within
 from kernel.sql import statement
-from kernel.unit_of_work import AlreadyDone, Answer, InboxMark
+from kernel.unit_of_work import AlreadyDone, Answer, TransactionMisuseError
 
 log = structlog.get_logger("kernel.effects")
 
@@ -160,8 +160,7 @@ class EffectRunner:
         runtime = self._runtime
         described = describe(type(outcome))
         spec = next(s for s in runtime.plugin.of_kind("command") if s.message is described)
-        inbox = InboxMark(told.id, spec.name, payload, keeps_reply=False)
-        mark = OutcomeMark(intent.id, payload.decode(), inbox)
+        mark = OutcomeMark(intent.id, payload.decode())
         with runtime.telemetry.handling(runtime.plugin.name, spec, told) as seen:
             try:
                 await runtime.run(spec, outcome, told, mark, parse_actor(told.actor), None)
@@ -183,20 +182,22 @@ class EffectRunner:
 
 
 class OutcomeMark:
-    """Ends an intent in the transaction of what follows from its outcome."""
+    """Ends an intent in the transaction of what follows from its outcome.
 
-    def __init__(self, intent_id: UUID, outcome: str, inbox: InboxMark) -> None:
+    The intent's row is the mark: whoever ends it, here or by telling, does so once.
+    """
+
+    def __init__(self, intent_id: UUID, outcome: str) -> None:
         self._intent_id = intent_id
         self._outcome = outcome
-        self._inbox = inbox
 
     async def claim(self, connection: asyncpg.Connection) -> None:
         """Store the outcome; raises AlreadyDone when the intent has one."""
         arguments = FINISH.arguments({"outcome": self._outcome, "intent_id": self._intent_id})
         if (await connection.execute(FINISH.sql, *arguments)).endswith(" 0"):
             raise AlreadyDone
-        await self._inbox.claim(connection)
 
     async def settle(self, connection: asyncpg.Connection, answer: Answer | None) -> None:
-        """As any told command."""
-        await self._inbox.settle(connection, answer)
+        """The claim has noted it; a refusal that keeps its writes is told and tried again."""
+        if answer is None:
+            raise TransactionMisuseError("an outcome's handler refused what has happened")

@@ -4,6 +4,7 @@ This runs under the deployer's credential; plugins never create or delete.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
+from urllib.parse import urlsplit
 
 from bus.connection import Connection
 from bus.streams import (
@@ -62,7 +63,7 @@ async def prepare(
     ]
     for name, url, sets in targets:
         if create_database is not None:
-            await create_database(url.rpartition("/")[2].partition("?")[0])
+            await create_database(urlsplit(url).path.lstrip("/"))
         await migrate(url, *sets)
         progress(f"database {name}")
     bus = configuration.section("bus", BusSettings)

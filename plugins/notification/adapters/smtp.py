@@ -1,5 +1,6 @@
 """The Mailer that speaks SMTP."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from email import policy
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import aiosmtplib
 
@@ -23,6 +24,8 @@ from plugins.notification.settings import NotificationSettings
 
 SERVICE_CLOSING: Final = 421
 WIRE: Final = policy.SMTP.clone(cte_type="7bit")
+KEPT_SECONDS: Final = 20.0
+"""How long a connection is kept: servers drop idle ones after 30 s and more."""
 ABOUT_ONE_MAIL: Final = (
     aiosmtplib.SMTPSenderRefused,
     aiosmtplib.SMTPRecipientRefused,
@@ -31,12 +34,13 @@ ABOUT_ONE_MAIL: Final = (
 
 
 class SmtpMailer:
-    """One connection per e-mail, through a guard."""
+    """Hands e-mails over through a guard, on connections that are kept for the next one a while."""
 
     def __init__(self, settings: NotificationSettings) -> None:
         self._smtp = settings.smtp
         self._sender = _address(settings.sender_name, settings.sender_address)
         self._domain = settings.sender_address.rpartition("@")[2]
+        self._idle: list[_Open] = []
         self.guard = ProviderGuard(
             "smtp",
             timeout=settings.smtp.timeout.total_seconds(),
@@ -58,20 +62,49 @@ class SmtpMailer:
             raise MailServerUnavailableError(away.message, retry_after=away.retry_after) from away
 
     async def _hand_over(self, mail: Mail, progress: "_Progress") -> None:
-        content = self._message(mail).as_bytes(policy=WIRE)
-        client = self._client()
+        content = self._message(mail).as_bytes()
+        client = await self._connected()
+        is_kept = False
         try:
-            await client.connect()
             await client.mail(self._sender.addr_spec)
             await client.rcpt(mail.to_address)
             progress.stage = "content"
             await client.data(content)
             progress.stage = "accepted"
-            await client.quit()
+            is_kept = True
         except ABOUT_ONE_MAIL as error:
             raise _translate(error) from None
         finally:
+            if is_kept and len(self._idle) < self._smtp.concurrency:
+                self._idle.append(_Open(client, time.monotonic()))
+            else:
+                client.close()
+
+    async def _connected(self) -> aiosmtplib.SMTP:
+        """Return a kept connection that still answers, or a new one."""
+        while self._idle:
+            kept = self._idle.pop()
+            if time.monotonic() - kept.since > KEPT_SECONDS or not kept.client.is_connected:
+                kept.client.close()
+                continue
+            try:
+                await kept.client.rset()
+            except (aiosmtplib.SMTPException, OSError):
+                kept.client.close()
+                continue
+            return kept.client
+        client = self._client()
+        try:
+            await client.connect()
+        except BaseException:
             client.close()
+            raise
+        return client
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        while self._idle:
+            self._idle.pop().client.close()
 
     def _client(self) -> aiosmtplib.SMTP:
         smtp = self._smtp
@@ -87,7 +120,7 @@ class SmtpMailer:
         )
 
     def _message(self, mail: Mail) -> EmailMessage:
-        message = EmailMessage()
+        message = EmailMessage(policy=WIRE)
         message["From"] = self._sender
         message["To"] = _address(mail.to_name, mail.to_address)
         message["Subject"] = mail.subject
@@ -95,13 +128,20 @@ class SmtpMailer:
         message["Message-ID"] = f"<{mail.intent_id}@{self._domain}>"
         message["X-RealServ-Intent"] = mail.intent_id
         message["Auto-Submitted"] = "auto-generated"
-        message.set_content(mail.body)
+        message.set_content(mail.body, cte="quoted-printable")
         return message
 
 
 def _address(name: str, address: str) -> Address:
     user, _, domain = address.rpartition("@")
     return Address(display_name=name, username=user, domain=domain)
+
+
+class _Open(NamedTuple):
+    """A connection that waits for the next e-mail, and since when."""
+
+    client: aiosmtplib.SMTP
+    since: float
 
 
 @dataclass
@@ -130,4 +170,8 @@ def _is_server_in_trouble(error: Exception) -> bool:
 @asynccontextmanager
 async def open_mailer(settings: NotificationSettings) -> AsyncIterator[Mailer]:
     """Open the way to the mail server; nothing is sent yet."""
-    yield SmtpMailer(settings)
+    mailer = SmtpMailer(settings)
+    try:
+        yield mailer
+    finally:
+        mailer.close()
