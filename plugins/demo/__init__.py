@@ -1,1 +1,1 @@
-"""The demonstration data of Hyderabad: no plugin, only data and its loader."""
+"""The demonstration: a catalogue of Hyderabad, and a day of its market. No plugin: it speaks to the public API alone."""

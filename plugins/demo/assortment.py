@@ -48,11 +48,11 @@ def _products(
     demo: DemoCatalogue, usual: dict[str, DemoOffer]
 ) -> Iterator[tuple[DemoProduct, DemoOffer]]:
     """Yield products without end: every brand with every material, then the same as a second lot."""
-    materials = [one for one in demo.products if one.kind == "material"]
+    materials = {one.name: one for one in demo.products if one.kind == "material"}
     for lot in count(1):
         for first, second in product(FIRST, SECOND):
             brand = f"{first} {second}" if lot == 1 else f"{first} {second} {lot}"
-            for one in materials:
+            for one in materials.values():
                 key = f"{one.key}-{brand.lower().replace(' ', '-')}"
                 yield replace(one, key=key, brand=brand), usual[one.key]
 

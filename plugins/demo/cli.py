@@ -29,7 +29,7 @@ from kernel.money import Money
 from plugins.demo.assortment import assortment
 from plugins.demo.books import Summary, summary_of
 from plugins.demo.catalogue import demo_catalogue
-from plugins.demo.day import plan_day
+from plugins.demo.day import buyers_of, plan_day
 from plugins.demo.market import Market
 from plugins.demo.people import Cast, Entrance, entering, entrance_of
 from plugins.demo.seeding import Progress as Told
@@ -151,7 +151,9 @@ async def _demo(entrance: Entrance, orders: int, number: int) -> Summary:
             chance=Random(number),  # noqa: S311  a day of play, not a secret
             has_provider=provider is not None,
         )
-        await market.admit(orders)
+        buyers = buyers_of(orders)
+        with _bar("buyers come in", buyers) as progress:
+            await market.admit(buyers, progress)
         start = perf_counter()
         with _bar("playing the day", len(plans)) as progress:
             outcomes = await market.play(plans, progress)

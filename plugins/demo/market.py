@@ -15,9 +15,9 @@ from kernel.errors import Unavailable
 from kernel.quantity import QuantityChange
 from plugins.catalog.contract import OwnOffer, ProductList
 from plugins.demo.api import Api
-from plugins.demo.day import NAMES, Fate, Plan, Stall, buyers_of
+from plugins.demo.day import NAMES, Fate, Plan, Stall
 from plugins.demo.people import Cast
-from plugins.demo.seeding import Shop, in_turns, own_offers
+from plugins.demo.seeding import Progress, Shop, in_turns, own_offers
 from plugins.order.contract import OrderHistory, OrderView, QuoteView, SubOrderView
 from plugins.payment.contract import PaymentView
 from plugins.vendor.contract import VendorView
@@ -25,6 +25,8 @@ from plugins.vendor.contract import VendorView
 T = TypeVar("T")
 
 ORDERS_AT_ONCE: Final = 6
+REGISTERING_AT_ONCE: Final = 2
+"""Hashing a password takes a core for a while; more at once would only queue."""
 PATIENCE: Final = 60.0
 LOOKS: Final = 0.15
 MOST_ORDERS_A_DAY: Final = 100_000
@@ -91,13 +93,20 @@ class Market:
         """Have the vendors make room for the day's orders, fill up what ran low, and show their stalls."""
         return await in_turns(self._open_shop(shop, orders) for shop in self._shops)
 
-    async def admit(self, orders: int) -> None:
+    async def admit(self, buyers: int, progress: Progress = lambda _: None) -> None:
         """Have the buyers of a day register and look round."""
-        buyers = range(buyers_of(orders))
-        entered = await in_turns((self._admit(number) for number in buyers), 2)
-        self._buyers = dict(zip(buyers, entered, strict=True))
 
-    async def play(self, plans: Sequence[Plan], progress: Callable[[int], None]) -> list[Outcome]:
+        async def admit(number: int) -> Api:
+            buyer = await self._admit(number)
+            progress(1)
+            return buyer
+
+        entered = await in_turns((admit(number) for number in range(buyers)), REGISTERING_AT_ONCE)
+        self._buyers = dict(enumerate(entered))
+
+    async def play(
+        self, plans: Sequence[Plan], progress: Progress = lambda _: None
+    ) -> list[Outcome]:
         """Play all plans, a few at once."""
 
         async def play(plan: Plan) -> Outcome:
@@ -178,12 +187,15 @@ class Market:
     async def _check_out(self, payment: PaymentView, outcome: Literal["success", "fail"]) -> Paid:
         if self._provider is None:
             raise StuckError("There is no stand-in for the payment provider")
-        response = await self._provider.post(
-            f"/standin/orders/{payment.provider_order_id}/pay",
-            content=encode({"method": "upi", "outcome": outcome}),
-            headers={"Content-Type": "application/json"},
-        )
-        response.raise_for_status()
+        try:
+            response = await self._provider.post(
+                f"/standin/orders/{payment.provider_order_id}/pay",
+                content=encode({"method": "upi", "outcome": outcome}),
+                headers={"Content-Type": "application/json"},
+            )
+            response.raise_for_status()
+        except httpx.HTTPError as error:
+            raise StuckError(f"The payment provider's stand-in does not play: {error}") from error
         paid: Paid = decoder(Paid)(response.content)
         return paid
 
