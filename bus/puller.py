@@ -6,6 +6,7 @@ when heartbeats stop or the connection comes back.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -18,8 +19,9 @@ from bus.connection import Connection
 
 log = structlog.get_logger("bus.puller")
 
-ACK_WAIT: Final = 30.0
-"""Seconds after which the server gives an unsettled delivery to somebody else."""
+ACK_WAIT: Final = 10.0
+"""Seconds after which the server gives an unsettled delivery to somebody else: how long an ordered
+part stands still when its process is killed."""
 HEARTBEAT: Final = 5.0
 EXPIRES: Final = 30.0
 SILENCE: Final = 3 * HEARTBEAT
@@ -38,6 +40,7 @@ class Delivery:
         "attempt",
         "data",
         "headers",
+        "is_acked",
         "stored_at",
         "stream_seq",
         "subject",
@@ -56,9 +59,11 @@ class Delivery:
         self.attempt = int(fields[offset])
         """How often the server has delivered it, this time included."""
         self.stream_seq = int(fields[offset + 1])
+        self.is_acked = False
 
     async def ack(self) -> None:
-        """It is done."""
+        """It is done. May be said again: a killed server forgets what it heard last."""
+        self.is_acked = True
         await self._send(b"+ACK")
 
     async def retry(self, delay: float) -> None:
@@ -118,6 +123,7 @@ class Puller:
         self._in_hand: set[Delivery] = set()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._done: deque[Delivery] = deque(maxlen=self._batch)
 
     @property
     def name(self) -> str:
@@ -174,6 +180,8 @@ class Puller:
         self._inbox = self._connection.client.new_inbox()
         subscription = await self._connection.client.subscribe(self._inbox, cb=self._received)
         try:
+            for delivery in tuple(self._done):
+                await delivery.ack()
             await self._ask()
             while not self._stopping and not self._renew.is_set():
                 try:
@@ -235,6 +243,8 @@ class Puller:
                 except nats.errors.Error:
                     self._renew.set()
                 await self._handle_with_heartbeat(delivery)
+                if delivery.is_acked:
+                    self._done.append(delivery)
             except asyncio.CancelledError:
                 await delivery.retry(0)
                 raise

@@ -7,9 +7,9 @@ events of the same key are parked behind it, and all other keys flow.
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -223,43 +223,49 @@ async def park(
     reason: str,
     failures: int | None,
 ) -> None:
-    """Park one delivery. ``failures`` None means that only an operator can release it."""
-    plugin = subscription.runtime.plugin.name
-    delay = None if failures is None else (delay_after(failures) if failures else 0.0)
-    next_at = None if delay is None else datetime.now(UTC) + timedelta(seconds=delay)
-    text = delivery.data.decode(errors="replace").replace("\x00", "\ufffd")
-    identity = derived_uuid(datetime.now(UTC), subscription.name, str(mark.stream_seq))
-    copy = OutboxRow(
-        "dead",
-        identity,
-        f"dlq.{plugin}.{spec.name}",
-        dead_letter_headers(delivery.headers, origin=delivery.subject, reason=reason),
-        text,
-    )
-    row = PARK.arguments(
-        {
-            "subscription": mark.subscription,
-            "part": mark.part,
-            "key": mark.key,
-            "stream_seq": mark.stream_seq,
-            "ce_id": _identity(delivery.headers) or identity,
-            "subject": delivery.subject,
-            "headers": dict(delivery.headers),
-            "payload": text,
-            "reason": reason,
-            "attempts": failures or 0,
-            "next_attempt_at": next_at,
-        }
-    )
+    """Park one delivery. ``failures`` None means that only an operator can release it.
+
+    Whatever an event failed with while an earlier one of its key is parked, it waits behind that one.
+    """
     database = subscription.runtime.database
     async with database.connection() as connection, connection.transaction():
-        with suppress(KeyIsParked):
+        try:
             await mark.claim(connection)
-        await connection.execute(PARK.sql, *row)
+        except KeyIsParked:
+            failures, reason = 0, "behind an earlier event"
+        identity = derived_uuid(datetime.now(UTC), mark.subscription, str(mark.stream_seq))
+        row = _parked_row(delivery, mark, identity, reason, failures)
+        await connection.execute(PARK.sql, *PARK.arguments(row))
         if failures != 0:
+            copy = OutboxRow(
+                "dead",
+                identity,
+                f"dlq.{subscription.runtime.plugin.name}.{spec.name}",
+                dead_letter_headers(delivery.headers, origin=delivery.subject, reason=reason),
+                row["payload"],
+            )
             await connection.execute(INSERT_ROWS.sql, *insert_arguments([copy]))
     subscription.runtime.wake()
     log.error("event_parked", subscription=mark.subscription, key=mark.key, reason=reason)
+
+
+def _parked_row(
+    delivery: Delivery, mark: EventMark, identity: UUID, reason: str, failures: int | None
+) -> dict[str, Any]:
+    delay = None if failures is None else (delay_after(failures) if failures else 0.0)
+    return {
+        "subscription": mark.subscription,
+        "part": mark.part,
+        "key": mark.key,
+        "stream_seq": mark.stream_seq,
+        "ce_id": _identity(delivery.headers) or identity,
+        "subject": delivery.subject,
+        "headers": dict(delivery.headers),
+        "payload": delivery.data.decode(errors="replace").replace("\x00", "\ufffd"),
+        "reason": reason,
+        "attempts": failures or 0,
+        "next_attempt_at": None if delay is None else datetime.now(UTC) + timedelta(seconds=delay),
+    }
 
 
 class ParkedMark:
