@@ -3,6 +3,7 @@
 The same seed and shelves make the same day.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from enum import Enum
 from random import Random
@@ -189,18 +190,22 @@ def _basket(shelf: Sequence[OwnOffer], chance: Random) -> tuple[OfferLine, ...]:
 
 def _replaceable(shelf: Sequence[OwnOffer], chance: Random) -> tuple[OfferLine, ...]:
     """Choose one offer that another vendor could stand in for, if there is one: for a like price or less."""
+    by_product: defaultdict[str, list[OwnOffer]] = defaultdict(list)
+    for offer in shelf:
+        by_product[offer.product_id].append(offer)
     found = [
         offer
         for offer in shelf
-        if any(
-            other.product_id == offer.product_id
-            and other.vendor_id != offer.vendor_id
-            and other.price.amount <= offer.price.amount
-            and other.min_quantity.thousandths
-            <= offer.min_quantity.thousandths
-            <= other.available.thousandths
-            for other in shelf
-        )
+        if any(_stands_in(other, offer) for other in by_product[offer.product_id])
     ]
     offer = chance.choice(found or shelf)
     return (OfferLine(offer_id=offer.offer_id, quantity=offer.min_quantity),)
+
+
+def _stands_in(other: OwnOffer, offer: OwnOffer) -> bool:
+    least = offer.min_quantity.thousandths
+    return (
+        other.vendor_id != offer.vendor_id
+        and other.price.amount <= offer.price.amount
+        and other.min_quantity.thousandths <= least <= other.available.thousandths
+    )
