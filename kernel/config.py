@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -160,6 +161,7 @@ class Configuration:
         return found
 
 
+SECRET_NAMES: Final = re.compile(r"password|secret|(^|_)(key|token)$")
 PLUGIN_KEYS: Final = frozenset({"enabled", "database"})
 SECTIONS: Final[dict[str, type[Settings]]] = {
     "kernel": KernelSettings,
@@ -261,8 +263,8 @@ def masked(value: Any, name: str = "") -> Any:
         return {key: masked(inner, key) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [masked(inner, name) for inner in value]
-    if any(word in name for word in ("password", "secret", "key", "token")) and value:
-        return "***" if not name.endswith(("_dir", "_id")) else value
+    if SECRET_NAMES.search(name) and value:
+        return "***"
     if isinstance(value, Secret):
         return "***"
     if isinstance(value, str) and "://" in value and "@" in value:

@@ -25,11 +25,13 @@ from kernel.config import (
     load_configuration,
     merge,
 )
+from kernel.embedded.errors import AlreadyRunningError
 from kernel.embedded.ports import free_port, is_free
 from kernel.embedded.private_files import write_private
 from kernel.embedded.process import ChildCommand
 from kernel.embedded.secrets import Secrets
 from kernel.embedded.stack import EmbeddedStack
+from kernel.embedded.stack_folder import running_stack_info
 from kernel.embedded.supervision import ProbedChild, RestartPolicy, keep_running
 from kernel.graph import find_plugins
 from kernel.plugin import Plugin
@@ -126,6 +128,7 @@ class Supervisor:
         await self._stack.aclose()
 
     async def _start(self, stack: AsyncExitStack) -> None:
+        self._require_not_running()
         self._require_free_ports()
         generated = await self._start_servers(stack)
         secrets = Secrets(self.folder)
@@ -209,6 +212,13 @@ class Supervisor:
         done, _ = await asyncio.wait(self._keepers.values(), return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
+
+    def _require_not_running(self) -> None:
+        """Name the process that runs this folder already, for its ports would only be the symptom."""
+        info = running_stack_info(self.folder)
+        if info is not None:
+            addresses = (self.gateway_url, *info.addresses())
+            raise AlreadyRunningError(self.folder, pid=info.pid, addresses=addresses)
 
     def _require_free_ports(self) -> None:
         gateway = self.base.data.get("gateway", {})

@@ -9,6 +9,7 @@ import rich_click as click
 
 from bus.errors import ServiceError
 from kernel.config import ConfigurationError
+from kernel.embedded.errors import EmbeddedError
 
 EXIT_FAILED: Final = 1
 EXIT_CONFIGURATION: Final = 2
@@ -65,6 +66,9 @@ def main() -> None:
         sys.exit(EXIT_CONFIGURATION)
     except ServiceError as error:
         _complain(error.message, ())
+        sys.exit(EXIT_FAILED)
+    except EmbeddedError as error:
+        _complain(str(error), ())
         sys.exit(EXIT_FAILED)
 
 

@@ -87,8 +87,12 @@ class Payment(PaymentState):
             self._record(moment, "refused")
 
     def collect_cash(self, amount: Money, moment: Moment) -> None:
-        """Take note of the cash of a delivered order; cash for a cancelled one is owed back."""
-        self._check_amount(amount)
+        """Take note of the cash of a delivered order; cash for a cancelled one is owed back.
+
+        It is less than was asked when a part of the order was not delivered.
+        """
+        if not ZERO < amount <= self.amount:
+            raise AmountMismatchError(f"{self.payment_id} is over {self.amount}, not {amount}")
         if CASH not in self.attempts:
             self._record(moment, "captured", amount=amount, attempt=CASH)
             self._settle_up(moment)
@@ -100,6 +104,14 @@ class Payment(PaymentState):
         self._record(moment, "cancelled", reason=reason)
         for attempt in tuple(self.attempts):
             self._give_back(attempt, reason, moment)
+
+    def refund_part(self, amount: Money, reason: RefundReason, moment: Moment) -> None:
+        """Give back what a part that will not be delivered cost; cash is paid for what arrives only."""
+        for attempt in tuple(self.attempts):
+            part = min(amount, self.unreturned(attempt))
+            if part and attempt != CASH:
+                self._give_back(attempt, reason, moment, part=part)
+                return
 
     def learn(self, news: ProviderNews, moment: Moment) -> None:
         """Take note of what the provider says; after AmountMismatchError it must not be saved."""
@@ -227,9 +239,11 @@ class Payment(PaymentState):
         )
         self._record(moment, "capture_asked", attempt=attempt.attempt, intent=intent)
 
-    def _give_back(self, attempt: str, reason: RefundReason, moment: Moment) -> None:
+    def _give_back(
+        self, attempt: str, reason: RefundReason, moment: Moment, *, part: Money | None = None
+    ) -> None:
         """Refund what an attempt captured. Cash has no provider: finance gives it back by hand."""
-        amount = self.unreturned(attempt)
+        amount = part or self.unreturned(attempt)
         if not amount:
             return
         refund_id = moment.new_id("refund")

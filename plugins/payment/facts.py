@@ -110,7 +110,8 @@ class PaymentState:
             kept = self.captured - self.refunded
             if not kept:
                 return "refunded"
-            return "captured" if kept >= self.amount else "partly_refunded"
+            is_whole = kept >= self.amount or not self.refunded
+            return "captured" if is_whole else "partly_refunded"
         if self.is_cancelled or self.is_refused:
             return "failed"
         if self.authorized:

@@ -2,6 +2,7 @@
 
 from bus.message import Nothing
 from kernel.context import Context
+from plugins.order.contract import SubOrderCancelled
 from plugins.payment.contract import (
     CancelPayment,
     CollectCash,
@@ -66,6 +67,15 @@ async def collect_cash(command: CollectCash, ctx: Context) -> Nothing:
         payment.collect_cash(command.amount, moment_of(ctx))
         await store.save(payment)
     return Nothing()
+
+
+async def refund_cancelled_part(event: SubOrderCancelled, ctx: Context) -> None:
+    """Give back what was paid for a part of an order that will not be delivered."""
+    async with ctx.transaction() as tx:
+        store = PaymentStore(tx)
+        payment = await store.get_told(event.payment_id)
+        payment.refund_part(event.amount, "no_vendor", moment_of(ctx))
+        await store.save(payment)
 
 
 async def verify_payment(command: VerifyPayment, ctx: Context) -> PaymentView:

@@ -2,6 +2,7 @@
 
 from kernel.http import Get, Post, RawPost
 from kernel.plugin import INTERNAL, PUBLIC, OnRepeat, Permission, Plugin
+from plugins.order.contract import SubOrderCancelled
 from plugins.payment import effects, handlers, queries, webhooks
 from plugins.payment.adapters.razorpay import razorpay
 from plugins.payment.contract import (
@@ -41,6 +42,7 @@ plugin = Plugin(
     package="plugins.payment",
     settings=PaymentSettings,
     needs=("identity",),
+    wants=("order",),
     tells=(
         OpenAtProvider,
         CaptureAtProvider,
@@ -109,6 +111,7 @@ plugin.command(
 plugin.command(CreatePayment, handlers.create_payment, allow=INTERNAL)
 plugin.command(CancelPayment, handlers.cancel_payment, allow=INTERNAL)
 plugin.command(CollectCash, handlers.collect_cash, allow=INTERNAL)
+plugin.react(SubOrderCancelled, handlers.refund_cancelled_part)
 plugin.command(HandleWebhook, webhooks.handle_webhook, allow=INTERNAL)
 
 plugin.effect(OpenAtProvider, effects.open_at_provider, on_repeat=effects.find_opened, timeout=60.0)

@@ -14,6 +14,7 @@ from kernel.ids import new_uuid7, to_wire
 from kernel.money import Money
 from kernel.sql import statement
 from kernel.testing import PluginHarness, an_actor
+from plugins.order.contract import SubOrderCancelled
 from plugins.payment.contract import (
     CancelPayment,
     CollectCash,
@@ -27,7 +28,13 @@ from plugins.payment.contract import (
     RefundRequested,
     RefundSettled,
 )
-from plugins.payment.intents import AskProvider, CaptureAtProvider, NoteRefund, RefundAtProvider
+from plugins.payment.intents import (
+    AskProvider,
+    CaptureAtProvider,
+    NoteRefund,
+    OpenAtProvider,
+    RefundAtProvider,
+)
 from plugins.payment.plugin import plugin
 from tests.integration.payment.conftest import StandIn, settings_for
 from tests.integration.payment.market import BUYER, RUPEES_500, Market, eventually, webhook_listener
@@ -533,6 +540,26 @@ async def test_a_webhook_that_comes_before_its_order_is_known_is_handled_then(
 
     assert (set(before), set(await market.outcomes())) == ({"unmatched"}, {"handled"})
     assert (await market.view(payment_id)).status == "captured"
+
+
+async def test_a_cancelled_part_of_a_paid_order_is_refunded_once(market: Market) -> None:
+    payment_id = await market.create_ready()
+    await market.pay(payment_id)
+    paid = await market.until(payment_id, "captured")
+    cancelled = SubOrderCancelled(
+        order_id=paid.order_id,
+        buyer_id=BUYER,
+        payment_id=payment_id,
+        sub_order_id=to_wire("suborder", new_uuid7()),
+        vendor_id=to_wire("vendor", new_uuid7()),
+        amount=Money(20_000),
+        reason="no_vendor",
+    )
+
+    await market.harness.deliver(cancelled, times=2)
+    view = await market.until(payment_id, "partly_refunded")
+
+    assert (view.captured, view.refunded) == (RUPEES_500, Money(20_000))
 
 
 async def test_a_payment_whose_webhook_never_came_is_asked_about(market: Market) -> None:

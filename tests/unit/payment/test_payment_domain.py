@@ -329,11 +329,46 @@ def test_cash_is_collected_once() -> None:
     assert payment.changes == []
 
 
-def test_another_sum_of_cash_is_refused() -> None:
+def test_more_cash_than_is_due_is_refused() -> None:
     payment = a_cash_payment()
 
     with pytest.raises(AmountMismatchError):
-        payment.collect_cash(Money(49_900), NOW)
+        payment.collect_cash(RUPEES_500 + Money(1), NOW)
+
+    assert payment.changes == []
+
+
+def test_less_cash_is_taken_when_a_part_was_not_delivered() -> None:
+    payment = a_cash_payment()
+
+    payment.collect_cash(Money(30_000), NOW)
+
+    assert (payment.status, payment.captured) == ("captured", Money(30_000))
+
+
+def test_a_part_that_will_not_be_delivered_is_refunded() -> None:
+    payment = a_captured_payment()
+    settled(payment)
+
+    payment.refund_part(Money(20_000), "no_vendor", NOW)
+
+    (refund,) = payment.refunds.values()
+    assert (refund.amount, refund.state) == (Money(20_000), "requested")
+    assert [change.intent for change in payment.changes if change.intent] == [
+        RefundAtProvider(
+            payment_id=payment.payment_id,
+            refund_id=refund.refund_id,
+            provider_payment_id=refund.attempt,
+            amount=Money(20_000),
+        )
+    ]
+
+
+def test_a_part_of_a_cash_order_needs_no_refund() -> None:
+    payment = a_cash_payment()
+    settled(payment)
+
+    payment.refund_part(Money(20_000), "no_vendor", NOW)
 
     assert payment.changes == []
 
