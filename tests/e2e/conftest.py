@@ -76,7 +76,8 @@ def rows(system: System) -> Rows:
     async def fetch(plugin: str, sql: str, *arguments: object) -> list[Any]:
         connection = await asyncpg.connect(system.database_url(plugin))
         try:
-            return await connection.fetch(sql, *arguments)
+            found: list[Any] = await connection.fetch(sql, *arguments)
+            return found
         finally:
             await connection.close()
 

@@ -75,7 +75,9 @@ BAD_ORDERS: Final = {
     "10 000 nested arrays in a field": Case(
         b'{"lines":' + b"[" * MANY + b"]" * MANY + b"}", 400, "gateway.malformed_json"
     ),
-    "a body of 20 MB": Case(b'{"lines":"' + b"x" * 20_000_000 + b'"}', 413, "gateway.body_too_large"),
+    "a body of 20 MB": Case(
+        b'{"lines":"' + b"x" * 20_000_000 + b'"}', 413, "gateway.body_too_large"
+    ),
     "an unknown payment method": Case(
         with_quantity(b"1").replace(b'"cod"', b'"barter"'), 422, "kernel.invalid"
     ),
@@ -97,9 +99,7 @@ async def offer(shop: Shop) -> str:
 
 async def nothing_stored(rows: Rows, buyer: Person, offer: str) -> bool:
     """Tell whether the buyer has no order and the offer no reservation."""
-    orders = await rows(
-        "order", "SELECT 1 FROM orders WHERE buyer_id = $1", to_uuid(buyer.user_id)
-    )
+    orders = await rows("order", "SELECT 1 FROM orders WHERE buyer_id = $1", to_uuid(buyer.user_id))
     held = await rows(
         "catalog", "SELECT 1 FROM reservation_lines WHERE offer_id = $1", to_uuid(offer)
     )
@@ -230,7 +230,7 @@ def of_unknown_key(_: Ed25519PrivateKey, claims: Mapping[str, Any], __: str) -> 
 
 
 def of_no_algorithm(_: Ed25519PrivateKey, claims: Mapping[str, Any], kid: str) -> str:
-    return jwt.encode(dict(claims), None, "none", headers={"kid": kid})
+    return jwt.encode(dict(claims), "", "none", headers={"kid": kid})
 
 
 def of_shared_secret(key: Ed25519PrivateKey, claims: Mapping[str, Any], kid: str) -> str:

@@ -82,9 +82,7 @@ async def test_while_vendor_is_away_nothing_is_reserved(
 
 async def traces(rows: Rows, buyer: Person, offer: str) -> tuple[int, int, int]:
     """Count the buyer's orders, their facts in the outbox, and the offer's reservations."""
-    orders = await rows(
-        "order", "SELECT 1 FROM orders WHERE buyer_id = $1", to_uuid(buyer.user_id)
-    )
+    orders = await rows("order", "SELECT 1 FROM orders WHERE buyer_id = $1", to_uuid(buyer.user_id))
     facts = await rows(
         "order",
         "SELECT 1 FROM kernel.outbox WHERE subject LIKE 'evt.order.order_placed.%' "
@@ -160,7 +158,9 @@ async def test_every_host_is_killed_in_turn_and_every_accepted_order_stands_once
 async def orders_stand_once(rows: Rows, buyers: list[Person], accepted: list[str]) -> None:
     """Every accepted order is there, confirmed, once, and nothing else is."""
     ids = [to_uuid(buyer.user_id) for buyer in buyers]
-    orders = await rows("order", "SELECT order_id, status FROM orders WHERE buyer_id = any($1)", ids)
+    orders = await rows(
+        "order", "SELECT order_id, status FROM orders WHERE buyer_id = any($1)", ids
+    )
     assert {row["order_id"] for row in orders} == {to_uuid(order) for order in accepted}
     assert {row["status"] for row in orders} == {"confirmed"}
     facts = await until(
@@ -210,9 +210,7 @@ async def letters_went_once(system: System, rows: Rows, buyers: list[Person]) ->
     )
     addresses = {buyer.email for buyer in buyers}
     sent = Counter(
-        mail.message_id
-        for mail in read_messages(system.mail_folder)
-        if addresses & set(mail.to)
+        mail.message_id for mail in read_messages(system.mail_folder) if addresses & set(mail.to)
     )
     counted = await rows("notification", "SELECT sum(possible_duplicates) AS n FROM kernel.effects")
     assert len(sent) == len(letters)

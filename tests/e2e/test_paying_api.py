@@ -16,7 +16,9 @@ Rows = Callable[..., Awaitable[list[Any]]]
 async def online_order(buyer: Person, shop: Shop, *, quantity: float = 2) -> tuple[Any, Any]:
     """Place an order to be paid online, and return it with its payment once that can be made."""
     offer = await shop.stocked(stock=100)
-    order = await buyer.post("/orders", an_order(offer, quantity=quantity, payment_method="razorpay"))
+    order = await buyer.post(
+        "/orders", an_order(offer, quantity=quantity, payment_method="razorpay")
+    )
     path = f"/payments/{order['payment']['payment_id']}"
 
     async def payment() -> Any:

@@ -130,7 +130,9 @@ async def live_among_canaries(system: System, market: Market) -> Person:
     refuser = shop if part["vendor_id"] == shop.vendor_id else other
     path = f"/orders/{moved['order_id']}/sub-orders/{part['sub_order_id']}/reject"
     await refuser.owner.post(path, {"reason": planted("refusal")})
-    await buyer.post("/orders", an_order(offer, payment_method="razorpay", delivery_address=address))
+    await buyer.post(
+        "/orders", an_order(offer, payment_method="razorpay", delivery_address=address)
+    )
     await market.admin.post(f"/vendors/{shop.vendor_id}/suspend", {"reason": planted("fraud")})
     await a_webhook_of_canaries(system, market)
     await buyer.request("GET", "/catalog/products", params={"q": planted("search")})
@@ -159,7 +161,12 @@ async def a_shop_of_canaries(market: Market) -> Shop:
 async def a_webhook_of_canaries(system: System, market: Market) -> None:
     """Send what the provider knows of a payer, signed as the provider signs."""
     payer = {"email": f"{planted('payer')}@market.example", "contact": PHONE}
-    payment = {"id": "pay_canary00000001", "order_id": "order_canary0000001", "amount": 100, **payer}
+    payment = {
+        "id": "pay_canary00000001",
+        "order_id": "order_canary0000001",
+        "amount": 100,
+        **payer,
+    }
     body = msgspec.json.encode(
         {
             "entity": "event",
@@ -180,9 +187,7 @@ async def a_webhook_of_canaries(system: System, market: Market) -> None:
     assert answer.is_success, answer.text
 
 
-async def test_no_personal_data_stands_in_any_stream_or_log(
-    system: System, market: Market
-) -> None:
+async def test_no_personal_data_stands_in_any_stream_or_log(system: System, market: Market) -> None:
     async with plain_client(system) as client:
         async with overheard(client) as heard:
             buyer = await live_among_canaries(system, market)
