@@ -33,6 +33,7 @@ from plugins.catalog.search.words import (
     KNOWN_FOR,
     Term,
     concepts_of,
+    measures_of,
     terms_of,
     words_of,
 )
@@ -219,6 +220,9 @@ class ListingIndex:
         if term.concept is not None:
             return (term.concept, *term.words) if len(term.words) == 1 else (term.concept,)
         word = term.words[0]
+        measured = [known for known in measures_of(word) if known in self._heads]
+        if measured:
+            return (word, *measured)
         if word in self._heads or word in self._bodies:
             return (word,)
         if word in KNOWN_FOR:

@@ -104,6 +104,13 @@ def words_of(text: str) -> tuple[str, ...]:
     return tuple(words)
 
 
+def measures_of(word: str) -> tuple[str, ...]:
+    """Return what a bare number leaves unsaid: ``tmt 12`` asks for ``12mm`` as well. Nothing for other words."""
+    return (
+        () if not word.isdigit() else tuple(f"{number}{measure}" for measure in sorted(_MEASURES))
+    )
+
+
 def concepts_of(words: tuple[str, ...]) -> frozenset[str]:
     """Return the concepts of all phrases in these words, also of those within longer ones."""
     spans = ((start, end) for start in range(len(words)) for end in _ends(start, len(words)))

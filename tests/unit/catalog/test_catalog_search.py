@@ -100,6 +100,8 @@ def test_every_text_can_be_searched(text: str) -> None:
     ("text", "first"),
     [
         ("sariya 12mm", "TMT bar Fe 550D 12 mm"),
+        ("sariya 12", "TMT bar Fe 550D 12 mm"),
+        ("sariya 550", "TMT bar Fe 550D 12 mm"),
         ("steel bars fe 500d", "TMT bar Fe 500D 8 mm"),
         ("msand", "Manufactured sand (M-sand)"),
         ("m sand", "Manufactured sand (M-sand)"),
