@@ -106,9 +106,9 @@ def words_of(text: str) -> tuple[str, ...]:
 
 def measures_of(word: str) -> tuple[str, ...]:
     """Return what a bare number leaves unsaid: ``tmt 12`` asks for ``12mm`` as well. Nothing for other words."""
-    return (
-        () if not word.isdigit() else tuple(f"{number}{measure}" for measure in sorted(_MEASURES))
-    )
+    if not word.isdigit():
+        return ()
+    return tuple(f"{word}{measure}" for measure in sorted(_MEASURES))
 
 
 def concepts_of(words: tuple[str, ...]) -> frozenset[str]:
