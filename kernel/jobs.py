@@ -20,8 +20,9 @@ from kernel.unit_of_work import AlreadyDone, Answer
 
 BEGIN_JOB = statement(
     """
-    INSERT INTO kernel.jobs AS j (job, last_firing, started_at) VALUES (:job, :fired_at, now())
-    ON CONFLICT (job) DO UPDATE SET last_firing = excluded.last_firing, started_at = now()
+    INSERT INTO kernel.jobs AS j (job, last_firing, started_at) VALUES (:job, :fired_at, clock_timestamp())
+    ON CONFLICT (job) DO UPDATE
+    SET last_firing = excluded.last_firing, started_at = clock_timestamp()
     WHERE j.started_at < excluded.last_firing
     """
 )
