@@ -177,14 +177,19 @@ async def plan(
 async def apply(
     connection: Connection, streams: list[StreamSpec], consumers: list[ConsumerSpec]
 ) -> list[Change]:
-    """Create what is missing and change what differs; returns what was done."""
+    """Create what is missing and change what differs; returns what was done.
+
+    What operators set on a stream beside that stays as it is.
+    """
     done = await plan(connection, streams, consumers)
     by_name: dict[str, StreamSpec | ConsumerSpec] = {s.name: s for s in streams}
     by_name |= {f"{c.stream}/{c.name}": c for c in consumers}
     for change in done:
         spec = by_name[change.asset]
         if isinstance(spec, StreamSpec):
-            await request(connection, f"STREAM.{change.verb.upper()}.{spec.name}", spec.config())
+            kept = await _find(connection, f"STREAM.INFO.{spec.name}", STREAM_NOT_FOUND) or {}
+            body = {**kept, **spec.config()}
+            await request(connection, f"STREAM.{change.verb.upper()}.{spec.name}", body)
         else:
             body = {"stream_name": spec.stream, "config": spec.config(), "action": change.verb}
             await request(connection, f"CONSUMER.CREATE.{spec.stream}.{spec.name}", body)
