@@ -3,12 +3,14 @@
 A database holds a plugin's own tables in schema ``public`` and the kernel's in schema ``kernel``.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 import msgspec
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
 
 from kernel.context import Row
 from kernel.errors import Unavailable
@@ -16,6 +18,7 @@ from kernel.settings import Settings
 from kernel.sql import Statement
 
 APPLICATION = "realserv"
+_tracer = trace.get_tracer("realserv")
 
 
 class DatabaseUnavailable(Unavailable):
@@ -59,6 +62,18 @@ async def _prepare(connection: asyncpg.Connection) -> None:
     )
 
 
+async def run_statement(
+    method: Callable[..., Awaitable[Any]], statement: Statement, params: Mapping[str, Any]
+) -> Any:
+    """Run a statement on a connection, within a span when the trace is recorded."""
+    arguments = statement.arguments(params)
+    if not trace.get_current_span().is_recording():
+        return await method(statement.sql, *arguments)
+    attributes = {"db.system.name": "postgresql", "db.query.text": statement.sql[:1000]}
+    with _tracer.start_as_current_span("sql", kind=SpanKind.CLIENT, attributes=attributes):
+        return await method(statement.sql, *arguments)
+
+
 class Database:
     """A pool of connections to one plugin's database; also the reads outside a transaction."""
 
@@ -69,26 +84,24 @@ class Database:
     async def fetch(self, statement: Statement, **params: Any) -> Sequence[Row]:
         """Return all rows."""
         async with self.connection() as connection:
-            rows: Sequence[Row] = await connection.fetch(
-                statement.sql, *statement.arguments(params)
-            )
+            rows: Sequence[Row] = await run_statement(connection.fetch, statement, params)
             return rows
 
     async def fetchrow(self, statement: Statement, **params: Any) -> Row | None:
         """Return the first row, or None."""
         async with self.connection() as connection:
-            row: Row | None = await connection.fetchrow(statement.sql, *statement.arguments(params))
+            row: Row | None = await run_statement(connection.fetchrow, statement, params)
             return row
 
     async def fetchval(self, statement: Statement, **params: Any) -> Any:
         """Return the first column of the first row, or None."""
         async with self.connection() as connection:
-            return await connection.fetchval(statement.sql, *statement.arguments(params))
+            return await run_statement(connection.fetchval, statement, params)
 
     async def execute(self, statement: Statement, **params: Any) -> int:
         """Run one write in a transaction of its own; for the kernel's bookkeeping."""
         async with self.connection() as connection:
-            return affected(await connection.execute(statement.sql, *statement.arguments(params)))
+            return affected(await run_statement(connection.execute, statement, params))
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
@@ -144,25 +157,21 @@ class TransactionReader:
 
     async def fetch(self, statement: Statement, **params: Any) -> Sequence[Row]:
         """Return all rows."""
-        rows: Sequence[Row] = await self.connection.fetch(
-            statement.sql, *statement.arguments(params)
-        )
+        rows: Sequence[Row] = await run_statement(self.connection.fetch, statement, params)
         return rows
 
     async def fetchrow(self, statement: Statement, **params: Any) -> Row | None:
         """Return the first row, or None."""
-        row: Row | None = await self.connection.fetchrow(
-            statement.sql, *statement.arguments(params)
-        )
+        row: Row | None = await run_statement(self.connection.fetchrow, statement, params)
         return row
 
     async def fetchval(self, statement: Statement, **params: Any) -> Any:
         """Return the first column of the first row, or None."""
-        return await self.connection.fetchval(statement.sql, *statement.arguments(params))
+        return await run_statement(self.connection.fetchval, statement, params)
 
     async def execute(self, statement: Statement, **params: Any) -> int:
         """Run a write; returns the number of rows that it touched."""
-        return affected(await self.connection.execute(statement.sql, *statement.arguments(params)))
+        return affected(await run_statement(self.connection.execute, statement, params))
 
     async def executemany(self, statement: Statement, rows: Iterable[Mapping[str, Any]]) -> None:
         """Run one write for many rows in one round trip."""
