@@ -8,6 +8,7 @@ refuses the second.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import asyncpg
@@ -98,6 +99,7 @@ class Relay:
         self._telemetry = telemetry
         self._woken = asyncio.Event()
         self._stopping = False
+        self._stop_asked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._bell: Any = None
         self._last = 0
@@ -112,6 +114,7 @@ class Relay:
     async def stop(self) -> None:
         """Publish what is committed so far, then let go of the lock."""
         self._stopping = True
+        self._stop_asked.set()
         self._woken.set()
         if self._task is not None:
             await asyncio.wait([self._task], timeout=5)
@@ -156,8 +159,13 @@ class Relay:
                 log.exception("relay_broke", plugin=self.plugin)
             finally:
                 self.is_leader = False
-            if not self._stopping:
-                await asyncio.sleep(RETRY_SECONDS)
+            await self._pause(RETRY_SECONDS)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but no longer than until the stop: a relay that does not lead holds nobody up."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop_asked.wait()
 
     async def _lead(self) -> None:
         session = await asyncpg.connect(
@@ -172,7 +180,7 @@ class Relay:
         )
         try:
             while not await session.fetchval("SELECT pg_try_advisory_lock($1)", LOCK_KEY):
-                await asyncio.sleep(RETRY_SECONDS)
+                await self._pause(RETRY_SECONDS)
                 if self._stopping:
                     return
             await self._catch_up()

@@ -82,6 +82,8 @@ async def _up(profile: str, configs: tuple[Path, ...], overrides: dict[str, Any]
     try:
         if supervisor.embedded.demo and entry_points(group=ENTRY_POINTS, name=SEED):
             await _seed(supervisor, configs, stopping, console)
+        if stopping.done():
+            return
         console.print(Panel(_welcome(supervisor), title="RealServ is up", expand=False))
         failing = asyncio.create_task(supervisor.wait_for_failure())
         await asyncio.wait((failing, stopping), return_when=asyncio.FIRST_COMPLETED)
