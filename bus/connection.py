@@ -32,6 +32,7 @@ class Connection:
         self.slow_consumers = 0
         self.is_closing = False
         self._listeners: list[Listener] = []
+        self._mourners: list[Listener] = []
 
     @property
     def is_connected(self) -> bool:
@@ -41,6 +42,10 @@ class Connection:
     def on_reconnect(self, listener: Listener) -> None:
         """Call ``listener`` after every reconnect."""
         self._listeners.append(listener)
+
+    def on_disconnect(self, listener: Listener) -> None:
+        """Call ``listener`` whenever the connection breaks."""
+        self._mourners.append(listener)
 
     def forget(self, listener: Listener) -> None:
         """Stop calling a listener."""
@@ -64,6 +69,10 @@ class Connection:
                 log.warning("flush_before_close_failed", connection=self.name)
         await self.client.close()
 
+    def _disconnected(self) -> None:
+        for listener in list(self._mourners):
+            listener()
+
     def _reconnected(self) -> None:
         for listener in list(self._listeners):
             listener()
@@ -84,6 +93,7 @@ async def connect(
         client.options["reconnect_time_wait"] = random.uniform(RECONNECT_MIN, RECONNECT_MAX)  # noqa: S311  spreads load
         if not client.is_closed and not connection.is_closing:
             log.warning("bus_disconnected", connection=name)
+        connection._disconnected()
 
     async def reconnected() -> None:
         log.info("bus_reconnected", connection=name)

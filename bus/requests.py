@@ -36,10 +36,19 @@ Handle = Callable[[bytes, Envelope], Awaitable[Reply]]
 
 
 class NatsCaller:
-    """Sends requests over NATS."""
+    """Sends requests over NATS; one subscription takes all replies.
+
+    Waiters hear at once when the connection breaks: the client library would let them wait for
+    their whole deadline.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._waiting: dict[str, asyncio.Future[Any]] = {}
+        self._count = 0
+        self._inbox = ""
+        self._opening: asyncio.Task[None] | None = None
+        connection.on_disconnect(self._lost)
 
     async def call(
         self, message: MessageType, payload: bytes, envelope: Envelope, timeout: float
@@ -51,22 +60,64 @@ class NatsCaller:
         self, subject: str, payload: bytes, headers: dict[str, str], timeout: float
     ) -> Reply:
         """Send to a subject as it is."""
+        loop = asyncio.get_running_loop()
+        if not self._inbox:
+            await self._open()
+        self._count += 1
+        token = str(self._count)
+        future: asyncio.Future[Any] = loop.create_future()
+        self._waiting[token] = future
+        timer = loop.call_later(timeout, _expire, future)
         try:
-            message = await self._connection.client.request(
-                subject, payload, timeout=timeout, headers=headers
+            await self._connection.client.publish(
+                subject, payload, reply=self._inbox + token, headers=headers
             )
-        except nats.errors.NoRespondersError as error:
-            raise NoResponderError(f"Nobody answers {subject} now", retry_after=1) from error
-        except (nats.errors.TimeoutError, TimeoutError) as error:
-            raise DeadlineError from error
+            message = await future
         except nats.errors.MaxPayloadError as error:
             raise MessageTooLargeError from error
         except nats.errors.Error as error:
             raise DisconnectedError(retry_after=1) from error
+        finally:
+            timer.cancel()
+            del self._waiting[token]
         answered = message.headers or {}
+        if not message.data and answered.get("Status") == "503":
+            raise NoResponderError(f"Nobody answers {subject} now", retry_after=1)
         if ERROR_HEADER in answered:
             raise decode_error(message.data, answered)
         return Reply(message.data, answered)
+
+    async def _open(self) -> None:
+        """Subscribe to the replies, once for all who ask at the same time."""
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._subscribe())
+        try:
+            await asyncio.shield(self._opening)
+        except nats.errors.Error as error:
+            self._opening = None
+            raise DisconnectedError(retry_after=1) from error
+
+    async def _subscribe(self) -> None:
+        inbox = self._connection.client.new_inbox() + "."
+        await self._connection.client.subscribe(f"{inbox}*", cb=self._answered)
+        self._inbox = inbox
+
+    async def _answered(self, message: Any) -> None:
+        future = self._waiting.get(message.subject.rpartition(".")[2])
+        if future is not None and not future.done():
+            future.set_result(message)
+
+    def _lost(self) -> None:
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(
+                    DeadlineError("The connection broke; whether it was done is unknown")
+                )
+
+
+def _expire(future: "asyncio.Future[Any]") -> None:
+    if not future.done():
+        future.set_exception(DeadlineError())
 
 
 @dataclass
