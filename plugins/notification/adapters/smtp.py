@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email import policy
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.utils import format_datetime
+from email.charset import QP, Charset
+from email.header import Header
+from email.mime.text import MIMEText
+from email.utils import format_datetime, formataddr
 from typing import Final, Literal, NamedTuple
 
 import aiosmtplib
@@ -23,7 +24,9 @@ from plugins.notification.mail import Mail, Mailer
 from plugins.notification.settings import NotificationSettings
 
 SERVICE_CLOSING: Final = 421
-WIRE: Final = policy.SMTP.clone(cte_type="7bit")
+WIRE: Final = policy.compat32.clone(linesep="\r\n")
+QUOTED: Final = Charset("utf-8")
+QUOTED.body_encoding = QP
 KEPT_SECONDS: Final = 20.0
 """How long a connection is kept: servers drop idle ones after 30 s and more."""
 ABOUT_ONE_MAIL: Final = (
@@ -38,7 +41,8 @@ class SmtpMailer:
 
     def __init__(self, settings: NotificationSettings) -> None:
         self._smtp = settings.smtp
-        self._sender = _address(settings.sender_name, settings.sender_address)
+        self._sender_name = settings.sender_name
+        self._sender = settings.sender_address
         self._domain = settings.sender_address.rpartition("@")[2]
         self._idle: list[_Open] = []
         self.guard = ProviderGuard(
@@ -62,11 +66,11 @@ class SmtpMailer:
             raise MailServerUnavailableError(away.message, retry_after=away.retry_after) from away
 
     async def _hand_over(self, mail: Mail, progress: "_Progress") -> None:
-        content = self._message(mail).as_bytes()
+        content = self._message(mail)
         client = await self._connected()
         is_kept = False
         try:
-            await client.mail(self._sender.addr_spec)
+            await client.mail(self._sender)
             await client.rcpt(mail.to_address)
             progress.stage = "content"
             await client.data(content)
@@ -119,22 +123,31 @@ class SmtpMailer:
             timeout=smtp.timeout.total_seconds(),
         )
 
-    def _message(self, mail: Mail) -> EmailMessage:
-        message = EmailMessage(policy=WIRE)
-        message["From"] = self._sender
-        message["To"] = _address(mail.to_name, mail.to_address)
-        message["Subject"] = mail.subject
-        message["Date"] = format_datetime(mail.at)
-        message["Message-ID"] = f"<{mail.intent_id}@{self._domain}>"
-        message["X-RealServ-Intent"] = mail.intent_id
-        message["Auto-Submitted"] = "auto-generated"
-        message.set_content(mail.body, cte="quoted-printable")
-        return message
+    def _message(self, mail: Mail) -> bytes:
+        """Write the e-mail. The old message class: the new one spends a millisecond on headers."""
+        message = MIMEText(mail.body, "plain", QUOTED)  # type: ignore[arg-type]  # a Charset is taken, says its page
+        for name, value in (
+            ("From", formataddr((self._sender_name, self._sender))),
+            ("To", formataddr((mail.to_name, mail.to_address))),
+            ("Subject", _encoded(mail.subject)),
+            ("Date", format_datetime(mail.at)),
+            ("Message-ID", f"<{mail.intent_id}@{self._domain}>"),
+            ("X-RealServ-Intent", mail.intent_id),
+            ("Auto-Submitted", "auto-generated"),
+        ):
+            message[name] = _one_line(value)
+        return message.as_bytes(policy=WIRE)
 
 
-def _address(name: str, address: str) -> Address:
-    user, _, domain = address.rpartition("@")
-    return Address(display_name=name, username=user, domain=domain)
+def _encoded(text: str) -> str:
+    return text if text.isascii() else Header(text, "utf-8").encode()
+
+
+def _one_line(value: str) -> str:
+    """Refuse what would write a header of its own."""
+    if "\r" in value or "\n" in value:
+        raise ValueError("a header is one line")
+    return value
 
 
 class _Open(NamedTuple):
