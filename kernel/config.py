@@ -150,10 +150,15 @@ class Configuration:
         known = {*SECTIONS, "plugins", "gateway"}
         faults += [f"[{name}] is not known" for name in self.data if name not in known]
         sections = self.data.get("plugins", {})
+        if not isinstance(sections, Mapping):
+            return [*faults, "plugins must be a table"]
         faults += [f"[plugins.{name}] is not installed" for name in sections if name not in plugins]
         for name, settings in plugins.items():
             place = f"plugins.{name}"
-            faults += decode_settings(settings, self.plugin_section(name), place)[1]
+            if isinstance(sections.get(name, {}), Mapping):
+                faults += decode_settings(settings, self.plugin_section(name), place)[1]
+            else:
+                faults.append(f"{place} must be a table")
         return faults
 
     def _plugin(self, name: str) -> Mapping[str, Any]:
@@ -173,10 +178,10 @@ SECTIONS: Final[dict[str, type[Settings]]] = {
 }
 
 
-def decode_settings(
-    kind: type[S], data: Mapping[str, Any], place: str
-) -> tuple[S | None, list[str]]:
+def decode_settings(kind: type[S], data: Any, place: str) -> tuple[S | None, list[str]]:
     """Decode a section field by field, so that every fault is found in one go."""
+    if not isinstance(data, Mapping):
+        return None, [f"{place} must be a table"]
     faults: list[str] = []
     values: dict[str, Any] = {}
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
@@ -236,14 +241,16 @@ def configs_folder() -> Path:
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Turn ``REALSERV__SECTION__KEY`` variables into nested data."""
+    """Turn ``REALSERV__SECTION__KEY`` variables into nested data; raises ConfigurationError."""
     data: dict[str, Any] = {}
     for name, value in sorted(environment.items()):
         if name.startswith(ENV_PREFIX):
             *path, last = name.removeprefix(ENV_PREFIX).lower().split("__")
             place = data
             for part in path:
-                place = place.setdefault(part, {})
+                place = place.setdefault(part, {}) if isinstance(place, dict) else place
+            if not isinstance(place, dict) or isinstance(place.get(last), dict):
+                raise ConfigurationError([f"{name}: a value and a table cannot have one name"])
             place[last] = value
     return data
 
