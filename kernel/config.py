@@ -246,7 +246,7 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     for name, value in sorted(environment.items()):
         if name.startswith(ENV_PREFIX):
             *path, last = name.removeprefix(ENV_PREFIX).lower().split("__")
-            place = data
+            place: Any = data
             for part in path:
                 place = place.setdefault(part, {}) if isinstance(place, dict) else place
             if not isinstance(place, dict) or isinstance(place.get(last), dict):
