@@ -147,7 +147,7 @@ async def quote_offers(query: QuoteOffers, ctx: Context) -> QuotedOffers:
 
 
 async def list_own_offers(query: ListOwnOffers, ctx: Context) -> OwnOffers:
-    """List the offers of the caller's vendors, newest first."""
+    """List the offers of the caller's vendors, in the order of their ids."""
     after = to_uuid(open_cursor(query.cursor, str)[0]) if query.cursor else None
     rows = await ctx.db.fetch(
         OWN_OFFERS_PAGE, owner_id=ctx.actor.id, after=after, rows=query.limit + 1

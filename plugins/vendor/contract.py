@@ -79,6 +79,16 @@ class GetVendor(Query[VendorView], frozen=True, kw_only=True):
     vendor_id: VendorId
 
 
+class OwnVendors(View, frozen=True, kw_only=True):
+    """The vendors of the caller, at most 200."""
+
+    items: tuple[VendorView, ...]
+
+
+class ListOwnVendors(Query[OwnVendors], frozen=True, kw_only=True):
+    """List the vendors that the caller owns."""
+
+
 class Standing(View, frozen=True, kw_only=True):
     """What other plugins must know of a vendor: whose it is, and whether it may sell."""
 

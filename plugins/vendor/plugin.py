@@ -12,6 +12,7 @@ from plugins.vendor.contract import (
     CommitCapacity,
     EligibleVendors,
     GetVendor,
+    ListOwnVendors,
     RegisterVendor,
     ReleaseCapacity,
     StandingOf,
@@ -87,6 +88,7 @@ plugin.command(
     http=Patch("/vendors/{vendor_id}/capacity"),
 )
 plugin.query(GetVendor, queries.vendor, allow="vendors:read", http=Get("/vendors/{vendor_id}"))
+plugin.query(ListOwnVendors, queries.own_vendors, allow="vendors:read", http=Get("/vendors"))
 plugin.query(StandingOf, queries.standing, allow=INTERNAL)
 plugin.query(VendorsOfOwner, queries.standings_of_owner, allow=INTERNAL)
 plugin.query(EligibleVendors, queries.eligible_vendors, allow=INTERNAL)

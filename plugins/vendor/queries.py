@@ -15,6 +15,8 @@ from plugins.vendor.contract import (
     Candidates,
     EligibleVendors,
     GetVendor,
+    ListOwnVendors,
+    OwnVendors,
     Standing,
     StandingOf,
     Standings,
@@ -28,20 +30,24 @@ from plugins.vendor.tables import vendors
 KM_PER_DEGREE: Final = 111.19
 """A degree of latitude, rounded down so that the preselection drops nobody who is near enough."""
 
-VENDOR = statement(
-    select(
-        vendors.c.vendor_id,
-        vendors.c.owner_id,
-        vendors.c.name,
-        vendors.c.status,
-        vendors.c.lat,
-        vendors.c.lon,
-        vendors.c.service_radius_km,
-        vendors.c.orders_per_day,
-        vendors.c.gstin,
-        vendors.c.pan,
-        vendors.c.version,
-    ).where(vendors.c.vendor_id == bindparam("vendor_id"))
+_VENDOR: Final = select(
+    vendors.c.vendor_id,
+    vendors.c.owner_id,
+    vendors.c.name,
+    vendors.c.status,
+    vendors.c.lat,
+    vendors.c.lon,
+    vendors.c.service_radius_km,
+    vendors.c.orders_per_day,
+    vendors.c.gstin,
+    vendors.c.pan,
+    vendors.c.version,
+)
+VENDOR = statement(_VENDOR.where(vendors.c.vendor_id == bindparam("vendor_id")))
+VENDORS_OF_OWNER = statement(
+    _VENDOR.where(vendors.c.owner_id == bindparam("owner_id"))
+    .order_by(vendors.c.vendor_id)
+    .limit(200)
 )
 _STANDING: Final = select(
     vendors.c.vendor_id,
@@ -76,6 +82,16 @@ async def vendor(query: GetVendor, ctx: Context) -> VendorView:
     row = await ctx.db.fetchrow(VENDOR, vendor_id=to_uuid(query.vendor_id))
     if row is None or not _may_read(row, ctx):
         raise VendorNotFoundError
+    return _view(row)
+
+
+async def own_vendors(query: ListOwnVendors, ctx: Context) -> OwnVendors:
+    """The vendors of the caller."""
+    rows = await ctx.db.fetch(VENDORS_OF_OWNER, owner_id=to_uuid(ctx.actor.id))
+    return OwnVendors(items=tuple(_view(row) for row in rows))
+
+
+def _view(row: Row) -> VendorView:
     return VendorView(
         vendor_id=to_wire("vendor", row["vendor_id"]),
         name=row["name"],

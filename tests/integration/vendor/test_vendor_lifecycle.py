@@ -16,6 +16,7 @@ from plugins.vendor.contract import (
     CapacityChanged,
     ChangeCapacity,
     GetVendor,
+    ListOwnVendors,
     RegisterVendor,
     StandingOf,
     SuspendVendor,
@@ -197,6 +198,16 @@ async def test_the_owner_sees_all_of_the_vendor(vendors: PluginHarness) -> None:
         12.0,
         1,
     )
+
+
+async def test_an_owner_lists_own_vendors_and_no_other(vendors: PluginHarness) -> None:
+    own = await a_vendor(vendors)
+
+    mine = await vendors.ask(ListOwnVendors(), actor=OWNER)
+    theirs = await vendors.ask(ListOwnVendors(), actor=OTHER_OWNER)
+
+    assert [vendor.vendor_id for vendor in mine.items] == [own]
+    assert theirs.items == ()
 
 
 async def test_staff_may_read_any_vendor(vendors: PluginHarness) -> None:
