@@ -26,7 +26,7 @@ up: $(READY) ## Start everything here: NATS, PostgreSQL, Redis, plugins, gateway
 	@exec $(BIN)/realserv up $(ARGS)
 
 test: $(READY) ## Run every test against real servers of its own, with coverage
-	@exec $(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report= --cov-report=term:skip-covered $(ARGS)
+	@exec $(BIN)/pytest -n $(WORKERS) --dist loadfile --cov --cov-report= --cov-report=term:skip-covered $(ARGS)
 
 check: lint quick ## Format, lint, types, arrows, unit and architecture tests; under a minute
 

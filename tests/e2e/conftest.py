@@ -33,16 +33,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("topology", chosen, scope="session")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep these tests in one worker, one topology after the other; drop what does not fit one."""
+    """Drop what does not fit its topology."""
     dropped = [item for item in items if HERE in item.path.parents and not _fits(item)]
     for item in dropped:
         items.remove(item)
     config.hook.pytest_deselected(items=dropped)
-    for item in items:
-        if HERE in item.path.parents and "topology" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("e2e"))
 
 
 def _fits(item: pytest.Item) -> bool:
