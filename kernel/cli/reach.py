@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from bus.connection import Connection
 from kernel.config import BusSettings, Configuration, KernelSettings
@@ -76,8 +76,7 @@ async def open_bus(configuration: Configuration) -> AsyncIterator[Connection]:
 
 async def require_listener(addresses: str, port: int, server: str) -> None:
     """Raise NotRunningError unless somebody listens at one of these addresses."""
-    found = [urlsplit(address.strip()) for address in addresses.split(",")]
-    places = [(place.hostname or "127.0.0.1", place.port or port) for place in found]
+    places = [place_of(address.strip(), port) for address in addresses.split(",")]
     if not any(await asyncio.gather(*(listens(*place) for place in places))):
         named = ", ".join(f"{host}:{number}" for host, number in places)
         raise NotRunningError(
@@ -85,11 +84,22 @@ async def require_listener(addresses: str, port: int, server: str) -> None:
         )
 
 
+def place_of(address: str, port: int) -> tuple[str, int]:
+    """Return host and port of an address; of PostgreSQL's socket, its folder and its number."""
+    parts = urlsplit(address)
+    asked = dict(parse_qsl(parts.query))
+    host = asked.get("host") or parts.hostname or "127.0.0.1"
+    return host, int(asked.get("port") or parts.port or port)
+
+
 async def listens(host: str, port: int) -> bool:
-    """Tell whether somebody takes connections there."""
+    """Tell whether somebody takes connections there; a host that is a folder holds a socket."""
     try:
         async with asyncio.timeout(PROBE_SECONDS):
-            _, writer = await asyncio.open_connection(host, port)
+            if host.startswith("/"):
+                _, writer = await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
+            else:
+                _, writer = await asyncio.open_connection(host, port)
     except (OSError, TimeoutError):
         return False
     writer.close()
