@@ -6,7 +6,7 @@
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -142,8 +142,13 @@ class Configuration:
             return str(own)
         return self.section("database", DatabaseSettings).url.reveal().replace("{plugin}", name)
 
-    def check(self, plugins: Mapping[str, type[Settings]]) -> list[str]:
-        """Return all faults: of sections, of plugins' settings, and of keys that nobody knows."""
+    def check(
+        self, plugins: Mapping[str, type[Settings]], *, only: Collection[str] | None = None
+    ) -> list[str]:
+        """Return all faults: of sections, of plugins' settings, and of keys that nobody knows.
+
+        With ``only``, the settings of these plugins alone: a host needs no other plugin's secrets.
+        """
         faults: list[str] = []
         for name, kind in SECTIONS.items():
             faults += decode_settings(kind, self.data.get(name, {}), name)[1]
@@ -154,6 +159,8 @@ class Configuration:
             return [*faults, "plugins must be a table"]
         faults += [f"[plugins.{name}] is not installed" for name in sections if name not in plugins]
         for name, settings in plugins.items():
+            if only is not None and name not in only:
+                continue
             place = f"plugins.{name}"
             if isinstance(sections.get(name, {}), Mapping):
                 faults += decode_settings(settings, self.plugin_section(name), place)[1]

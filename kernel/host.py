@@ -85,7 +85,10 @@ class Host:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         configuration = self.configuration
-        faults = configuration.check({p.name: p.settings for p in self._installed.values()})
+        faults = configuration.check(
+            {p.name: p.settings for p in self._installed.values()},
+            only={plugin.name for plugin in self._chosen},
+        )
         if faults:
             raise ConfigurationError(faults)
         kernel = configuration.section("kernel", KernelSettings)
