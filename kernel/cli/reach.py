@@ -62,12 +62,17 @@ async def open_home(configuration: Configuration) -> AsyncIterator[Home]:
 
 
 @asynccontextmanager
-async def open_bus(configuration: Configuration) -> AsyncIterator[Connection]:
-    """Connect to NATS as the operator; raises NotRunningError, DisconnectedError."""
+async def open_bus(
+    configuration: Configuration, credential: str = CREDENTIAL
+) -> AsyncIterator[Connection]:
+    """Connect to NATS as the operator; raises NotRunningError, DisconnectedError.
+
+    Under the credential ``deployer`` streams can be changed and messages taken out of them.
+    """
     require_addresses(configuration)
     bus = configuration.section("bus", BusSettings)
     await require_listener(bus.servers, NATS_PORT, "NATS")
-    connection = await open_connection(bus, CREDENTIAL, CREDENTIAL)
+    connection = await open_connection(bus, credential, CREDENTIAL)
     try:
         yield connection
     finally:

@@ -10,12 +10,12 @@ from click.testing import CliRunner, Result
 from msgspec import Meta
 
 from bus.jetstream import StoredMessage
-from kernel.cli.dead_letter_list import letter_of
 from kernel.cli.diagnosis import Patient, configuration_check, credentials_check, disk_check
 from kernel.cli.plugin_page import page_of, setting_rows
 from kernel.cli.root import realserv
 from kernel.cli.settings_in_force import as_toml, settings_in_force
 from kernel.config import Configuration, ConfigurationError
+from kernel.dead_letter_office import letter_of
 from kernel.graph import find_plugins
 from kernel.plugin import Plugin
 from kernel.settings import Secret, Settings
@@ -198,7 +198,7 @@ def test_a_dead_letter_is_read_from_subject_and_headers() -> None:
 
     assert (letter.sequence, letter.plugin, letter.handler) == (7, "order", "confirm_paid_order")
     assert letter.stored_at == datetime(2026, 5, 1, 10, 0, 0, 123456, UTC)
-    assert (letter.reason, letter.failures) == ("order.illegal_move: no", "5")
+    assert (letter.reason, letter.failures) == ("order.illegal_move: no", 5)
 
 
 def test_a_configuration_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
