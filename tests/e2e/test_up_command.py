@@ -21,8 +21,8 @@ from kernel.testing.stack import throwaway_folder
 from kernel.testing.system import ADMIN_EMAIL, ADMIN_PASSWORD
 
 STOP_SECONDS: Final = 10.0
-KILLED: Final = 20.0
-"""Seconds after which a process that does not stop is killed, so that the test ends."""
+PATIENCE: Final = 20.0
+"""Seconds after which a process that does not stop fails its test."""
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ class Up:
         clock = asyncio.get_running_loop().time
         asked = clock()
         self.process.send_signal(request)
-        await asyncio.wait_for(self.process.wait(), KILLED)
+        await asyncio.wait_for(self.process.wait(), PATIENCE)
         return clock() - asked
 
 
@@ -78,7 +78,7 @@ async def complaint_of(environment: Mapping[str, str], *arguments: str) -> tuple
 
 @asynccontextmanager
 async def up(environment: Mapping[str, str]) -> AsyncIterator[Up]:
-    """Start a system and wait until it is ready; it is killed in the end if it still runs."""
+    """Start a system and wait until it is ready; in the end it is asked to stop if it still runs."""
     url = f"http://127.0.0.1:{environment['REALSERV__GATEWAY__PORT']}"
     process = await started(environment, "up")
     try:
@@ -97,8 +97,8 @@ async def up(environment: Mapping[str, str]) -> AsyncIterator[Up]:
             yield Up(process, http)
     finally:
         if process.returncode is None:
-            process.kill()
-            await process.wait()
+            process.terminate()
+            await asyncio.wait_for(process.wait(), PATIENCE)
 
 
 async def an_order_of_its_own(http: httpx.AsyncClient) -> tuple[Person, str]:
