@@ -69,6 +69,7 @@ class HostedPlugin:
         self.serve: Connection | None = None
         self.call: Connection | None = None
         self.database: Database | None = None
+        self._folds: list[ModelFold] = []
 
     async def start(self) -> None:
         """Provision and start; on any failure everything begun is undone and the error raised."""
@@ -107,6 +108,9 @@ class HostedPlugin:
             return "not connected to NATS"
         if self.relay is not None and self.relay.fault:
             return self.relay.fault
+        faults = [fold.fault for fold in self._folds if fold.fault]
+        if faults:
+            return faults[0]
         await self.database.fetchval(PING)
         return ""
 
@@ -168,10 +172,12 @@ class HostedPlugin:
         self, stack: AsyncExitStack, runtime: PluginRuntime, connection: Connection
     ) -> None:
         plugin = self.plugin
+        self._folds = []
         for (model, source), specs in models_of(plugin.of_kind("project")).items():
             fold = ModelFold(runtime, connection, model, source, specs)
             await fold.start()
             stack.push_async_callback(fold.stop)
+            self._folds.append(fold)
         subscriptions = [
             Subscription(runtime, connection, source, specs)
             for source, specs in sources_of(plugin.of_kind("react")).items()

@@ -15,7 +15,7 @@ import structlog
 
 from bus.codec import decoder
 from bus.connection import Connection
-from bus.errors import ServiceError
+from bus.errors import ServiceError, UndecodableError
 from bus.jetstream import BatchReader, JetStreamError, StoredMessage
 from bus.streams import event_stream
 from kernel.context import Write
@@ -62,6 +62,8 @@ class ModelFold:
         self._source = source
         self._reader = BatchReader(connection, self.stream)
         self._specs = {spec.message.subject: spec for spec in specs if spec.message is not None}
+        self.fault: str | None = None
+        """Why the model stands still, when only a person can help."""
         self._rung = asyncio.Event()
         self._bell: Any = None
         self._task: asyncio.Task[None] | None = None
@@ -89,6 +91,11 @@ class ModelFold:
             count = 0
             try:
                 count = await self.fold_batch()
+                self.fault = None
+            except UndecodableError as error:
+                self.fault = f"model {self.model} cannot read {self.stream}: {error.message}"
+                log.error("fold_unreadable", model=self.model, reason=self.fault)  # noqa: TRY400  the reason says it
+                await asyncio.sleep(5 * POLL_SECONDS)
             except (
                 ServiceError,
                 JetStreamError,
@@ -97,7 +104,8 @@ class ModelFold:
             ) as error:
                 log.warning("fold_interrupted", model=self.model, error=repr(error))
                 await asyncio.sleep(POLL_SECONDS)
-            except Exception:
+            except Exception as error:
+                self.fault = f"model {self.model} cannot fold {self.stream}: {error!r}"
                 log.exception("fold_broke", model=self.model, stream=self.stream)
                 await asyncio.sleep(5 * POLL_SECONDS)
             if count < BATCH:

@@ -41,6 +41,8 @@ log = structlog.get_logger("kernel.reactions")
 
 SWEEP_SECONDS: Final = 0.5
 MAX_DELIVERIES: Final = 50
+PATIENCE_WITH_UNKNOWN: Final = 5
+"""Deliveries, a second apart, of an event that this host does not know before it is skipped."""
 
 ENSURE_POSITIONS = statement(
     """
@@ -167,7 +169,7 @@ class _Part:
         mark = EventMark(self._subscription.name, self._part, delivery.stream_seq, key)
         spec = self._subscription.spec_of(delivery.subject)
         if spec is None:
-            await delivery.ack()
+            await self._leave(delivery)
             return
         if delivery.attempt > MAX_DELIVERIES:
             await self._park(delivery, mark, spec, "delivered too often: it may crash", failures=1)
@@ -192,6 +194,14 @@ class _Part:
             else:
                 await delivery.ack()
                 return
+
+    async def _leave(self, delivery: Delivery) -> None:
+        """Leave an unknown event to a host that knows it, a newer version perhaps; at last, skip it."""
+        if delivery.attempt <= PATIENCE_WITH_UNKNOWN:
+            await delivery.retry(1.0)
+            return
+        log.warning("unknown_event_skipped", subject=delivery.subject, seq=delivery.stream_seq)
+        await delivery.ack()
 
     async def _park(
         self,
