@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from bus.errors import DisconnectedError
+from bus.errors import DisconnectedError, NotGrantedError
 
 log = structlog.get_logger("bus.connection")
 
@@ -20,19 +21,29 @@ RECONNECT_MAX: Final = 1.0
 PING_SECONDS: Final = 2
 FIRST_CONNECT_SECONDS: Final = 10.0
 
+DENIED: Final = re.compile(
+    r'permissions violation for (publish|subscription) to "([^"]*)"', re.IGNORECASE
+)
+"""How the server says that a grant does not name a subject; the client library puts it in small letters."""
+DENIALS_KEPT: Final = 256
+
 Listener = Callable[[], None]
+Denial = Callable[[str], None]
 
 
 class Connection:
     """One connection to NATS under one credential; listeners hear of every reconnect."""
 
-    def __init__(self, client: Client, name: str) -> None:
+    def __init__(self, client: Client, name: str, credential: str = "") -> None:
         self.client = client
         self.name = name
+        self.credential = credential
         self.slow_consumers = 0
         self.is_closing = False
         self._listeners: list[Listener] = []
         self._mourners: list[Listener] = []
+        self._denials: list[Denial] = []
+        self._denied: dict[tuple[str, str], str] = {}
 
     @property
     def is_connected(self) -> bool:
@@ -46,6 +57,29 @@ class Connection:
     def on_disconnect(self, listener: Listener) -> None:
         """Call ``listener`` whenever the connection breaks."""
         self._mourners.append(listener)
+
+    def on_denial(self, listener: Denial) -> None:
+        """Call ``listener`` with the subject, in small letters, of every publish that is refused."""
+        self._denials.append(listener)
+
+    def require_granted(self, subject: str) -> None:
+        """Raise NotGrantedError when the server has refused the last publish to this subject."""
+        if self._denied.pop(("publish", subject.lower()), None) is not None:
+            raise self.not_granted("publish to", subject)
+
+    def require_heard(self, subjects: Iterable[str]) -> None:
+        """Raise NotGrantedError when the server has refused one of these subscriptions.
+
+        It says so some time after the subscription: ``flush`` first.
+        """
+        for subject in subjects:
+            if ("subscription", subject.lower()) in self._denied:
+                raise self.not_granted("subscribe to", subject)
+
+    def not_granted(self, act: str, subject: str) -> NotGrantedError:
+        """Return the error that names who may not do what."""
+        who = self.credential or self.name
+        return NotGrantedError(f"The credential {who} may not {act} {subject}")
 
     def forget(self, listener: Listener) -> None:
         """Stop calling a listener."""
@@ -73,7 +107,29 @@ class Connection:
         for listener in list(self._mourners):
             listener()
 
+    def _refused(self, error: Exception) -> bool:
+        """Note a refusal of the server; False when the error is none."""
+        found = DENIED.search(str(error))
+        if found is None:
+            return False
+        act, subject = found[1].lower(), found[2]
+        log.error(
+            "bus_permission_denied",
+            act=act,
+            subject=subject,
+            credential=self.credential,
+            connection=self.name,
+        )
+        if len(self._denied) >= DENIALS_KEPT:
+            self._denied.pop(next(iter(self._denied)))
+        self._denied[act, subject.lower()] = subject
+        if act == "publish":
+            for listener in list(self._denials):
+                listener(subject.lower())
+        return True
+
     def _reconnected(self) -> None:
+        self._denied.clear()
         for listener in list(self._listeners):
             listener()
 
@@ -84,10 +140,12 @@ async def connect(
     """Open a connection; raises DisconnectedError when none comes about within 10 s.
 
     Once open it reconnects for ever, after a random wait, so that a restart of the server does not
-    meet everybody at the same moment. While it is down, sending fails at once.
+    meet everybody at the same moment. While it is down, sending fails at once. Answers come to
+    ``_INBOX_<credential>.>``, which the others may not listen to.
     """
     client = Client()
-    connection = Connection(client, name)
+    credential = seed_file.name.partition(".")[0] if seed_file is not None else ""
+    connection = Connection(client, name, credential)
 
     async def disconnected() -> None:
         client.options["reconnect_time_wait"] = random.uniform(RECONNECT_MIN, RECONNECT_MAX)  # noqa: S311  spreads load
@@ -100,6 +158,8 @@ async def connect(
         connection._reconnected()
 
     async def failed(error: Exception) -> None:
+        if connection._refused(error):
+            return
         if isinstance(error, nats.errors.SlowConsumerError):
             connection.slow_consumers += 1
         log.warning("bus_error", connection=name, error=repr(error))
@@ -117,7 +177,7 @@ async def connect(
         "disconnected_cb": disconnected,
         "reconnected_cb": reconnected,
         "error_cb": failed,
-        "inbox_prefix": f"_INBOX_{name.replace('.', '_').replace('-', '_')}".encode(),
+        "inbox_prefix": f"_INBOX_{credential or name.replace('.', '_')}".encode(),
     }
     if seed_file is not None:
         options["nkeys_seed"] = str(seed_file)

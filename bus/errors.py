@@ -112,6 +112,15 @@ class DisconnectedError(ServiceError):
     title = "The bus cannot be reached"
 
 
+class NotGrantedError(ServiceError):
+    """The NATS server lets this credential not say or hear it. Nothing was sent; its grants are behind."""
+
+    code = "bus.not_granted"
+    status = 500
+    retryable = True
+    title = "The bus does not let this part say that"
+
+
 class MessageTooLargeError(ServiceError):
     """A payload is over 1 MiB; larger things go by presigned upload."""
 

@@ -40,11 +40,12 @@ class StoredMessage(NamedTuple):
 
 
 async def request(connection: Connection, subject: str, body: Any = None) -> dict[str, Any]:
-    """Call the JetStream API; raises JetStreamError, DeadlineError, DisconnectedError."""
+    """Call the JetStream API; raises JetStreamError, DeadlineError, DisconnectedError, NotGrantedError."""
     payload = b"" if body is None else msgspec.json.encode(body)
     try:
         message = await connection.client.request(f"$JS.API.{subject}", payload, timeout=5)
     except (nats.errors.TimeoutError, TimeoutError) as error:
+        connection.require_granted(f"$JS.API.{subject}")
         raise DeadlineError(f"JetStream did not answer {subject}") from error
     except nats.errors.Error as error:
         raise DisconnectedError(f"JetStream cannot be reached: {error!r}") from error
@@ -84,6 +85,7 @@ async def publish(
             subject, payload, timeout=timeout, headers=dict(headers)
         )
     except (nats.errors.TimeoutError, TimeoutError) as error:
+        connection.require_granted(subject)
         raise DeadlineError(f"no acknowledgement for {subject}") from error
     except nats.errors.Error as error:
         raise DisconnectedError(f"{subject} cannot be published: {error!r}") from error
@@ -153,6 +155,7 @@ class BatchReader:
             finally:
                 await subscription.unsubscribe()
         except TimeoutError as error:
+            self._connection.require_granted(self._subject)
             raise DeadlineError("the stream did not answer") from error
         except nats.errors.Error as error:
             raise DisconnectedError(f"the stream cannot be read: {error!r}") from error

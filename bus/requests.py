@@ -44,11 +44,12 @@ class NatsCaller:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._waiting: dict[str, asyncio.Future[Any]] = {}
+        self._waiting: dict[str, tuple[str, asyncio.Future[Any]]] = {}
         self._count = 0
         self._inbox = ""
         self._opening: asyncio.Task[None] | None = None
         connection.on_disconnect(self._lost)
+        connection.on_denial(self._denied)
 
     async def call(
         self, message: MessageType, payload: bytes, envelope: Envelope, timeout: float
@@ -66,7 +67,7 @@ class NatsCaller:
         self._count += 1
         token = str(self._count)
         future: asyncio.Future[Any] = loop.create_future()
-        self._waiting[token] = future
+        self._waiting[token] = (subject, future)
         timer = loop.call_later(timeout, _expire, future)
         try:
             await self._connection.client.publish(
@@ -103,12 +104,17 @@ class NatsCaller:
         self._inbox = inbox
 
     async def _answered(self, message: Any) -> None:
-        future = self._waiting.get(message.subject.rpartition(".")[2])
+        _, future = self._waiting.get(message.subject.rpartition(".")[2], ("", None))
         if future is not None and not future.done():
             future.set_result(message)
 
+    def _denied(self, refused: str) -> None:
+        for subject, future in self._waiting.values():
+            if subject.lower() == refused and not future.done():
+                future.set_exception(self._connection.not_granted("publish to", subject))
+
     def _lost(self) -> None:
-        for future in self._waiting.values():
+        for _, future in self._waiting.values():
             if not future.done():
                 future.set_exception(
                     DeadlineError("The connection broke; whether it was done is unknown")
@@ -192,13 +198,17 @@ class RequestServer:
         return len(self._tasks)
 
     async def start(self) -> None:
-        """Subscribe, and return when the server has seen it: a racing caller finds a responder."""
+        """Subscribe, and return when the server has seen it: a racing caller finds a responder.
+
+        Raises NotGrantedError when this credential may not answer one of the subjects.
+        """
         for endpoint in self.endpoints:
             subscription = await self.connection.client.subscribe(
                 endpoint.subject, queue=self._queue, cb=self._receiver(endpoint)
             )
             self._subscriptions.append(subscription)
         await self.connection.flush()
+        self.connection.require_heard(endpoint.subject for endpoint in self.endpoints)
 
     async def stop(self, timeout: float = 8.0) -> None:
         """Take no more, finish what was taken, send the answers."""

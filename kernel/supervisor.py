@@ -33,6 +33,7 @@ from kernel.embedded.secrets import Secrets
 from kernel.embedded.stack import EmbeddedStack
 from kernel.embedded.stack_folder import running_stack_info
 from kernel.embedded.supervision import ProbedChild, RestartPolicy, keep_running
+from kernel.grants import GATEWAY, grants_of
 from kernel.graph import find_plugins
 from kernel.plugin import Plugin
 from kernel.preparation import prepare
@@ -242,7 +243,8 @@ class Supervisor:
         settings = self.embedded
         servers = EmbeddedStack(
             self.folder,
-            nats_users=("gateway", *self.plugins),
+            nats_users=(GATEWAY, *self.plugins),
+            nats_permissions=grants_of(self.plugins.values()),
             postgres_port=settings.postgres_port,
             nats_port=settings.nats_port,
             redis_port=settings.redis_port,

@@ -174,7 +174,7 @@ async def test_the_nats_context_lets_the_operator_in(system: System, tmp_path: P
 async def test_dead_letters_are_listed_by_plugin_and_handler(system: System) -> None:
     bus = system.supervisor.configuration.data["bus"]
     connection = await connect(
-        bus["servers"], name="test-dlq", seed_file=Path(bus["keys_dir"], "deployer.nk")
+        bus["servers"], name="test-dlq", seed_file=Path(bus["keys_dir"], "admin.nk")
     )
     headers = {
         "ce-id": "01999b3e-7c00-7abc-8def-0123456789ab",

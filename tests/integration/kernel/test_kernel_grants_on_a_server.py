@@ -1,0 +1,177 @@
+"""The real server holds every credential to its grant, and we say clearly when it does."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from bus.connection import Connection, connect
+from bus.envelope import Envelope, Reply
+from bus.errors import NoResponderError, NotGrantedError
+from bus.jetstream import publish
+from bus.requests import Endpoint, NatsCaller, RequestServer
+from bus.streams import apply, plugin_streams
+from kernel.embedded.nats import NatsServer
+from kernel.embedded.ports import free_port
+from kernel.grants import GATEWAY, grants_of
+from kernel.graph import find_plugins
+
+PLUGINS = find_plugins()
+REFUND = "cmd.payment.refund.v1"
+CREATE = "work.payment.do.create_payment_v1"
+ASKED = "qry.identity.contacts_of.v1"
+
+
+@pytest.fixture
+async def wall(tmp_path: Path) -> AsyncIterator[NatsServer]:
+    """A server with the grants of all installed plugins."""
+    server = NatsServer(
+        tmp_path / "nats",
+        port=free_port(),
+        monitor_port=free_port(),
+        users=(GATEWAY, *PLUGINS),
+        permissions=grants_of(PLUGINS.values()),
+        durable=False,
+    )
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+async def entering(wall: NatsServer, credential: str) -> Connection:
+    return await connect(
+        wall.url, name=f"{credential}.test", seed_file=wall.keys.seed_file(credential)
+    )
+
+
+@pytest.fixture
+async def notification(wall: NatsServer) -> AsyncIterator[Connection]:
+    """A connection under the credential of notification."""
+    connection = await entering(wall, "notification")
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def admin(wall: NatsServer) -> AsyncIterator[Connection]:
+    """A connection that may do everything."""
+    connection = await entering(wall, "admin")
+    yield connection
+    await connection.close()
+
+
+async def overhearing(connection: Connection, subject: str) -> list[Any]:
+    heard: list[Any] = []
+
+    async def note(message: Any) -> None:
+        heard.append(message)
+
+    await connection.client.subscribe(subject, cb=note)
+    await connection.flush()
+    return heard
+
+
+async def test_a_command_that_is_not_declared_does_not_get_past_the_server(
+    notification: Connection, admin: Connection
+) -> None:
+    heard = await overhearing(admin, "cmd.>")
+
+    with capture_logs() as logs:
+        await notification.client.publish(REFUND, b"{}")
+        await notification.flush()
+    await admin.flush()
+
+    assert heard == []
+    assert [(line["event"], line["act"], line["subject"], line["credential"]) for line in logs] == [
+        ("bus_permission_denied", "publish", REFUND, "notification")
+    ]
+
+
+async def test_who_asks_what_it_may_not_hears_it_at_once(notification: Connection) -> None:
+    caller = NatsCaller(notification)
+
+    async with asyncio.timeout(2):
+        with pytest.raises(NotGrantedError, match=f"notification may not publish to {REFUND}"):
+            await caller.request(REFUND, b"{}", {}, 10)
+
+
+async def test_what_is_declared_gets_past(notification: Connection) -> None:
+    with pytest.raises(NoResponderError):
+        await NatsCaller(notification).request(ASKED, b"{}", {}, 5)
+
+
+async def test_work_for_others_that_is_not_declared_is_not_stored(
+    notification: Connection, admin: Connection
+) -> None:
+    await apply(admin, plugin_streams("payment"), [])
+
+    with pytest.raises(NotGrantedError, match=CREATE):
+        await publish(notification, CREATE, b"{}", {}, timeout=0.5)
+
+
+async def test_a_fact_in_anothers_name_is_refused(
+    notification: Connection, admin: Connection
+) -> None:
+    await apply(admin, plugin_streams("payment"), [])
+
+    with pytest.raises(NotGrantedError):
+        await publish(notification, "evt.payment.payment_captured.v1.0.x", b"{}", {}, timeout=0.5)
+
+
+async def test_answering_for_another_is_refused(notification: Connection) -> None:
+    async def handle(payload: bytes, envelope: Envelope) -> Reply:
+        return Reply(b"{}", {})
+
+    server = RequestServer(notification, "notification", [Endpoint("refund", REFUND, handle)])
+
+    with pytest.raises(NotGrantedError, match=f"may not subscribe to {REFUND}"):
+        await server.start()
+
+
+async def test_the_answers_to_another_cannot_be_overheard(
+    wall: NatsServer, notification: Connection
+) -> None:
+    order = await entering(wall, "order")
+
+    with capture_logs() as logs:
+        heard = await overhearing(notification, "_INBOX_order.>")
+    await order.client.publish("wake.order", b"")
+    await order.close()
+
+    assert heard == []
+    assert [line["subject"] for line in logs] == ["_inbox_order.>"]
+
+
+async def test_the_gateway_cannot_say_what_is_spoken_between_plugins(wall: NatsServer) -> None:
+    gateway = await entering(wall, GATEWAY)
+
+    with pytest.raises(NotGrantedError):
+        await NatsCaller(gateway).request("qry.identity.contacts_of.v1", b"{}", {}, 5)
+
+    await gateway.close()
+
+
+async def test_a_request_is_answered_by_who_may_answer_nothing_else(wall: NatsServer) -> None:
+    async def handle(payload: bytes, envelope: Envelope) -> Reply:
+        return Reply(b'"here"', {})
+
+    identity, asker = await entering(wall, "identity"), await entering(wall, "notification")
+    server = RequestServer(identity, "identity", [Endpoint("contacts_of", ASKED, handle)])
+    await server.start()
+    now = datetime.now(UTC)
+
+    reply = await NatsCaller(asker).request(ASKED, b"{}", {"ce-time": now.isoformat()}, 5)
+    with capture_logs() as logs:
+        await identity.client.publish("_INBOX_notification.guessed", b"forged")
+        await identity.flush()
+    await server.stop()
+    await asyncio.gather(identity.close(), asker.close())
+
+    assert reply.payload == b'"here"'
+    assert [line["subject"] for line in logs] == ["_inbox_notification.guessed"]
