@@ -16,6 +16,9 @@ log = structlog.get_logger("bus.streams")
 PARTITIONS: Final = 4
 """Durables of an ordered subscription; each keeps 16 / 4 slots in order."""
 DAY_NS: Final = 86_400 * 10**9
+REACT: Final = "-react-"
+BEGINNING: Final = ("deliver_policy", "opt_start_seq")
+"""Where a consumer began. The server lets nobody change it, and it tells nothing about today."""
 DLQ_STREAM: Final = "DLQ"
 AUDIT_STREAM: Final = "AUDIT"
 
@@ -51,15 +54,20 @@ class ConsumerSpec(msgspec.Struct, frozen=True, kw_only=True):
     ack_wait: int = int(ACK_WAIT * 1e9)
     max_deliver: int = -1
     max_waiting: int = 512
+    start: int = 1
+    """The first sequence to deliver when the consumer is made; no difference afterwards."""
 
     def config(self) -> dict[str, Any]:
         """Return the fields for the JetStream API: no server back-off, no limit of deliveries."""
+        begin: dict[str, Any] = {"deliver_policy": "all"}
+        if self.start > 1:
+            begin = {"deliver_policy": "by_start_sequence", "opt_start_seq": self.start}
         return {
+            **begin,
             "name": self.name,
             "durable_name": self.name,
             "filter_subjects": list(self.filter_subjects),
             "ack_policy": "explicit",
-            "deliver_policy": "all",
             "replay_policy": "instant",
             "max_ack_pending": self.max_ack_pending,
             "ack_wait": self.ack_wait,
@@ -142,7 +150,7 @@ def reaction_consumers(
     return [
         ConsumerSpec(
             stream=event_stream(source),
-            name=f"{subscriber}-react-{part}",
+            name=f"{subscriber}{REACT}{part}",
             filter_subjects=tuple(
                 f"{event.subject}.{slot}.>"
                 for event in events
@@ -152,6 +160,12 @@ def reaction_consumers(
         )
         for part in range(PARTITIONS)
     ]
+
+
+def reaction_part(consumer: str) -> tuple[str, int]:
+    """Return the subscriber and the partition of a durable that ``reaction_consumers`` names."""
+    subscriber, _, part = consumer.rpartition(REACT)
+    return subscriber, int(part)
 
 
 def part_of_slot(slot: int) -> int:
@@ -191,10 +205,26 @@ async def apply(
             body = {**kept, **spec.config()}
             await request(connection, f"STREAM.{change.verb.upper()}.{spec.name}", body)
         else:
-            body = {"stream_name": spec.stream, "config": spec.config(), "action": change.verb}
+            config = spec.config()
+            if change.verb == "update":
+                path = f"CONSUMER.INFO.{spec.stream}.{spec.name}"
+                found = await _find(connection, path, CONSUMER_NOT_FOUND) or {}
+                config |= {name: found[name] for name in BEGINNING if name in found}
+            body = {"stream_name": spec.stream, "config": config, "action": change.verb}
             await request(connection, f"CONSUMER.CREATE.{spec.stream}.{spec.name}", body)
         log.info("asset_changed", verb=change.verb, asset=change.asset)
     return done
+
+
+async def delete_consumer(connection: Connection, stream: str, name: str) -> None:
+    """Remove a consumer, if it is there."""
+    try:
+        await request(connection, f"CONSUMER.DELETE.{stream}.{name}")
+    except JetStreamError as error:
+        if error.code not in (CONSUMER_NOT_FOUND, STREAM_NOT_FOUND):
+            raise
+    else:
+        log.info("asset_changed", verb="delete", asset=f"{stream}/{name}")
 
 
 async def _find(connection: Connection, path: str, *missing: int) -> dict[str, Any] | None:
@@ -214,7 +244,7 @@ def _compare(asset: str, wanted: dict[str, Any], found: dict[str, Any] | None) -
     differences = tuple(
         f"{name}: {_value(found, name, value)!r} -> {value!r}"
         for name, value in wanted.items()
-        if name != "metadata" and _value(found, name, value) != value
+        if name not in ("metadata", *BEGINNING) and _value(found, name, value) != value
     )
     return [Change(verb="update", asset=asset, differences=differences)] if differences else []
 

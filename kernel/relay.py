@@ -103,16 +103,19 @@ class Relay:
         self._task: asyncio.Task[None] | None = None
         self._bell: Any = None
         self._last = 0
+        self._is_certain = False
         self._reader = BatchReader(connection, event_stream(plugin))
         self._publisher = FactPublisher(connection)
 
     async def start(self) -> None:
         """Begin to contend for the lock, and publish while it is held."""
         self._bell = await self._connection.client.subscribe(f"wake.{self.plugin}", cb=self._rung)
+        self._connection.on_reconnect(self._doubt)
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
         """Publish what is committed so far, then let go of the lock."""
+        self._connection.forget(self._doubt)
         self._stopping = True
         self._stop_asked.set()
         self._woken.set()
@@ -131,6 +134,11 @@ class Relay:
         elif self._connection.is_connected:
             task = asyncio.get_running_loop().create_task(self._ring())
             task.add_done_callback(_note_failure)
+
+    def _doubt(self) -> None:
+        """The server may have come back without its store: compare before anything is published."""
+        self._is_certain = False
+        self._woken.set()
 
     async def _ring(self) -> None:
         await self._connection.client.publish(f"wake.{self.plugin}", b"")
@@ -196,6 +204,8 @@ class Relay:
         beat_at = tidy_at = loop.time()
         while True:
             self._woken.clear()
+            if not self._is_certain:
+                await self._catch_up()
             published = await self._publish_batch()
             if loop.time() >= beat_at:
                 await session.fetchval("SELECT 1")
@@ -299,12 +309,13 @@ class Relay:
 
     async def _catch_up(self) -> None:
         """Learn what the stream already holds and mark it, so that nothing is published twice."""
+        self._is_certain = True
         known: int = await self._database.fetchval(KNOWN_SEQUENCE)
         newest = await last_sequence(self._connection, event_stream(self.plugin))
         if newest < known:
             raise StreamMismatchError(
                 f"{event_stream(self.plugin)} ends at {newest}, the outbox knows {known}: the stream "
-                "store was lost. Run: realserv recover --from-outbox"
+                f"store was lost. Run: realserv recover --from-outbox {self.plugin}"
             )
         while known < newest:
             messages = await self._reader.read(known + 1)
@@ -320,7 +331,7 @@ class Relay:
                 raise StreamMismatchError(
                     f"{event_stream(self.plugin)} holds {unknown} facts that the outbox does not "
                     "know: the database was restored to an earlier time. "
-                    "Run: realserv recover --from-streams"
+                    f"Run: realserv recover --from-streams {self.plugin}"
                 )
             known = messages[-1].sequence
         self._last = newest

@@ -23,9 +23,11 @@ OWN: Final = {
     "migrate": "kernel.cli.migrate:migrate",
     "nats-context": "kernel.cli.nats_context:nats_context",
     "plugin": "kernel.cli.plugin:plugin",
+    "recover": "kernel.cli.recover:recover",
     "run": "kernel.cli.run:run",
     "token": "kernel.cli.token:token",
     "up": "kernel.cli.up:up",
+    "why": "kernel.cli.why:why",
 }
 
 
