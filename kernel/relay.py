@@ -35,18 +35,17 @@ RETRY_SECONDS: Final = 1.0
 ACK_SECONDS: Final = 3.0
 HOUSEKEEPING_SECONDS: Final = 3600.0
 
-UNSENT_FACTS = statement(
+UNSENT = statement(
     """
-    SELECT id, created_at, kind, ce_id, subject, headers, payload FROM kernel.outbox
-    WHERE sent_at IS NULL AND kind = 'fact' ORDER BY id LIMIT 256
-    """
-)
-UNSENT_OTHERS = statement(
-    """
-    SELECT id, created_at, kind, ce_id, subject, headers, payload FROM kernel.outbox
-    WHERE sent_at IS NULL AND kind <> 'fact' ORDER BY id LIMIT 256
+    (SELECT id, created_at, kind, ce_id, subject, headers, payload FROM kernel.outbox
+     WHERE sent_at IS NULL AND kind = 'fact' ORDER BY id LIMIT 256)
+    UNION ALL
+    (SELECT id, created_at, kind, ce_id, subject, headers, payload FROM kernel.outbox
+     WHERE sent_at IS NULL AND kind <> 'fact' ORDER BY id LIMIT 256)
+    ORDER BY id
     """
 )
+"""Facts and others each up to a batch, so that what cannot be sent of one holds up none of the other."""
 MARK_SENT = statement(
     """
     UPDATE kernel.outbox AS o SET sent_at = now(), stream_seq = sent.seq
@@ -230,8 +229,9 @@ class Relay:
 
     async def _publish_batch(self) -> int:
         """Publish what waits; returns the larger count of facts and of others that were found."""
-        facts = await self._database.fetch(UNSENT_FACTS)
-        others = await self._database.fetch(UNSENT_OTHERS)
+        rows = await self._database.fetch(UNSENT)
+        facts = [row for row in rows if row["kind"] == "fact"]
+        others = [row for row in rows if row["kind"] != "fact"]
         self._telemetry.outbox_waiting.labels(self.plugin).set(len(facts) + len(others))
         if not facts and not others:
             return 0
