@@ -25,7 +25,7 @@ from kernel.jobs import ensure_schedules
 from kernel.plugin import Plugin
 from kernel.preparation import DEPLOYER_CREDENTIAL, assets_of
 from kernel.reactions import subscription_name
-from kernel.relay import BATCH, KNOWN_SEQUENCE, LOCK_KEY, MARK_SENT, UNSENT_FACTS, FactPublisher
+from kernel.relay import BATCH, KNOWN_SEQUENCE, LOCK_KEY, MARK_SENT, UNSENT, FactPublisher
 from kernel.sql import statement
 
 PATIENCE_SECONDS: Final = 15
@@ -332,7 +332,8 @@ class Refill:
         missing = seen - self.last
         if missing <= 0:
             return 0
-        rows = (await self._database.fetch(UNSENT_FACTS))[:missing]
+        unsent = await self._database.fetch(UNSENT)
+        rows = [row for row in unsent if row["kind"] == "fact"][:missing]
         if len(rows) < missing:
             raise RecoveryError(
                 f"{reader} has seen fact {seen} of {self._plugin}, whose outbox ends at {self.last}: "
