@@ -67,11 +67,13 @@ class Connection:
         if self._denied.pop(("publish", subject.lower()), None) is not None:
             raise self.not_granted("publish to", subject)
 
-    def require_heard(self, subjects: Iterable[str]) -> None:
-        """Raise NotGrantedError when the server has refused one of these subscriptions.
+    async def require_heard(self, subjects: Iterable[str]) -> None:
+        """Wait for the server; raises NotGrantedError when it refused one of these subscriptions.
 
-        It says so some time after the subscription: ``flush`` first.
+        It tells of a refusal only after it has answered the flush of the same moment, hence two.
         """
+        await self.flush()
+        await self.flush()
         for subject in subjects:
             if ("subscription", subject.lower()) in self._denied:
                 raise self.not_granted("subscribe to", subject)

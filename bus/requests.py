@@ -26,6 +26,7 @@ from bus.errors import (
     encode_error,
 )
 from bus.message import MessageType
+from bus.provenance import is_request
 
 log = structlog.get_logger("bus.requests")
 
@@ -207,8 +208,7 @@ class RequestServer:
                 endpoint.subject, queue=self._queue, cb=self._receiver(endpoint)
             )
             self._subscriptions.append(subscription)
-        await self.connection.flush()
-        self.connection.require_heard(endpoint.subject for endpoint in self.endpoints)
+        await self.connection.require_heard(endpoint.subject for endpoint in self.endpoints)
 
     async def stop(self, timeout: float = 8.0) -> None:
         """Take no more, finish what was taken, send the answers."""
@@ -227,6 +227,9 @@ class RequestServer:
 
     def _receiver(self, endpoint: Endpoint) -> Callable[[Any], Awaitable[None]]:
         async def receive(message: Any) -> None:
+            if not is_request(message.reply):
+                log.error("forged_request", subject=endpoint.subject, reply=message.reply)
+                return
             task = asyncio.create_task(self._answer(endpoint, message))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -244,8 +247,6 @@ class RequestServer:
         await self._respond(message, payload, headers)
 
     async def _respond(self, message: Any, payload: bytes, headers: Mapping[str, str]) -> None:
-        if not message.reply:
-            return
         try:
             await self.connection.client.publish(
                 message.reply, payload, headers=dict(headers) or None

@@ -20,6 +20,7 @@ from bus.connection import Connection
 from bus.envelope import Envelope, read_envelope
 from bus.errors import ServiceError, UndecodableError
 from bus.message import MessageType
+from bus.provenance import STREAM
 from bus.puller import Delivery, Puller
 from bus.streams import PARTITIONS, event_stream
 from kernel.database import DatabaseUnavailable
@@ -168,7 +169,7 @@ class _Part:
         key = delivery.subject.rpartition(".")[2]
         mark = EventMark(self._subscription.name, self._part, delivery.stream_seq, key)
         spec = self._subscription.spec_of(delivery.subject)
-        if spec is None:
+        if spec is None or STREAM in delivery.headers:
             await self._leave(delivery)
             return
         if delivery.attempt > MAX_DELIVERIES:
@@ -196,8 +197,13 @@ class _Part:
                 return
 
     async def _leave(self, delivery: Delivery) -> None:
-        """Leave an unknown event to a host that knows it, a newer version perhaps; at last, skip it."""
-        if delivery.attempt <= PATIENCE_WITH_UNKNOWN:
+        """Leave an unknown event to a host that knows it, a newer version perhaps; at last, skip it.
+
+        A forged one, which another stream was made to send, is skipped at once.
+        """
+        if STREAM in delivery.headers:
+            log.critical("forged_fact", subject=delivery.subject, seq=delivery.stream_seq)
+        elif delivery.attempt <= PATIENCE_WITH_UNKNOWN:
             await delivery.retry(1.0)
             return
         log.warning("unknown_event_skipped", subject=delivery.subject, seq=delivery.stream_seq)

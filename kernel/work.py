@@ -10,6 +10,7 @@ from bus.connection import Connection
 from bus.envelope import CE_ID, Envelope, read_envelope
 from bus.errors import ServiceError, UndecodableError
 from bus.jetstream import publish
+from bus.provenance import forgery_of
 from bus.puller import Delivery, Puller
 from bus.streams import work_stream
 from kernel.dead_letters import FAILURES, failures_of, reason_of, store_dead_letter
@@ -51,6 +52,10 @@ class Worker:
         await self._puller.stop()
 
     async def _handle(self, delivery: Delivery) -> None:
+        forgery = forgery_of(delivery.headers, self._runtime.plugin.name)
+        if forgery:
+            await self._bury(delivery, "forged", forgery)
+            return
         spec = self._specs.get(delivery.subject)
         if spec is None:
             await self._refuse_unknown(delivery)

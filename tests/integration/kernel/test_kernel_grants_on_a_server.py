@@ -1,6 +1,7 @@
 """The real server holds every credential to its grant, and we say clearly when it does."""
 
 import asyncio
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,17 +13,21 @@ from structlog.testing import capture_logs
 from bus.connection import Connection, connect
 from bus.envelope import Envelope, Reply
 from bus.errors import NoResponderError, NotGrantedError
-from bus.jetstream import publish
+from bus.jetstream import JetStreamError, publish
+from bus.jetstream import request as jetstream_request
+from bus.provenance import forgery_of
 from bus.requests import Endpoint, NatsCaller, RequestServer
-from bus.streams import apply, plugin_streams
+from bus.streams import apply, plugin_streams, worker_consumer
 from kernel.embedded.nats import NatsServer
 from kernel.embedded.ports import free_port
 from kernel.grants import GATEWAY, grants_of
 from kernel.graph import find_plugins
+from tests.sample_plugin.stage import eventually
 
 PLUGINS = find_plugins()
 REFUND = "cmd.payment.refund.v1"
 CREATE = "work.payment.do.create_payment_v1"
+OWN_QUERY = "qry.payment.get_payment.v1"
 ASKED = "qry.identity.contacts_of.v1"
 
 
@@ -74,7 +79,20 @@ async def overhearing(connection: Connection, subject: str) -> list[Any]:
 
     await connection.client.subscribe(subject, cb=note)
     await connection.flush()
+    await connection.flush()
     return heard
+
+
+async def headers_of(connection: Connection, subject: str) -> dict[str, str] | None:
+    """Return the headers of the last message on a subject of the work queue of payment, as stored."""
+    try:
+        answer = await jetstream_request(
+            connection, "STREAM.MSG.GET.WORK_PAYMENT", {"last_by_subj": subject}
+        )
+    except JetStreamError:
+        return None
+    lines = b64decode(answer["message"]["hdrs"]).decode().split("\r\n")
+    return dict(line.split(": ", 1) for line in lines if ": " in line)
 
 
 async def test_a_command_that_is_not_declared_does_not_get_past_the_server(
@@ -84,7 +102,7 @@ async def test_a_command_that_is_not_declared_does_not_get_past_the_server(
 
     with capture_logs() as logs:
         await notification.client.publish(REFUND, b"{}")
-        await notification.flush()
+        await notification.require_heard(())
     await admin.flush()
 
     assert heard == []
@@ -169,9 +187,73 @@ async def test_a_request_is_answered_by_who_may_answer_nothing_else(wall: NatsSe
     reply = await NatsCaller(asker).request(ASKED, b"{}", {"ce-time": now.isoformat()}, 5)
     with capture_logs() as logs:
         await identity.client.publish("_INBOX_notification.guessed", b"forged")
-        await identity.flush()
+        await identity.require_heard(())
     await server.stop()
     await asyncio.gather(identity.close(), asker.close())
 
     assert reply.payload == b'"here"'
     assert [line["subject"] for line in logs] == ["_inbox_notification.guessed"]
+
+
+async def test_an_answer_that_is_sent_to_a_command_is_no_request(
+    wall: NatsServer, notification: Connection, admin: Connection
+) -> None:
+    done: list[bytes] = []
+
+    async def handle(payload: bytes, envelope: Envelope) -> Reply:
+        done.append(payload)
+        return Reply(b"{}", {})
+
+    await apply(admin, plugin_streams("notification"), [worker_consumer("notification")])
+    payment = await entering(wall, "payment")
+    server = RequestServer(payment, "payment", [Endpoint("get", OWN_QUERY, handle)])
+    await server.start()
+    await publish(notification, "evt.notification.x.v1.0.k", b"{}", {"ce-source": "order"})
+    await publish(notification, "work.notification.do.send_email_v1", b"{}", {})
+
+    async def two_lines() -> bool:
+        return len(logs) >= 2
+
+    with capture_logs() as logs:
+        for request in (
+            "$JS.API.DIRECT.GET.EVT_NOTIFICATION",
+            "$JS.API.CONSUMER.MSG.NEXT.WORK_NOTIFICATION.worker",
+        ):
+            await notification.client.publish(request, b'{"seq": 1}', reply=OWN_QUERY)
+        await eventually(two_lines)
+    await server.stop()
+    await payment.close()
+
+    assert done == []
+    assert {line["event"] for line in logs} == {"forged_request"}
+
+
+async def test_work_that_a_stream_was_made_to_send_gives_itself_away(
+    notification: Connection, admin: Connection
+) -> None:
+    await apply(admin, [*plugin_streams("notification"), *plugin_streams("payment")], [])
+    await publish(notification, "evt.notification.x.v1.0.k", b"{}", {"ce-source": "order"})
+
+    await notification.client.publish(
+        "$JS.API.DIRECT.GET.EVT_NOTIFICATION", b'{"seq": 1}', reply=CREATE
+    )
+
+    headers = await eventually(lambda: headers_of(admin, CREATE))
+    assert forgery_of(headers, "payment") == "forged: read out of EVT_NOTIFICATION"
+
+
+async def test_work_that_a_schedule_of_others_set_off_gives_itself_away(
+    wall: NatsServer, admin: Connection
+) -> None:
+    await apply(admin, plugin_streams("payment"), [])
+    order = await entering(wall, "order")
+    schedule = {
+        "Nats-Schedule": "@at 2020-01-01T00:00:00Z",
+        "Nats-Schedule-Target": "work.payment.do.refund_at_provider_v1",
+    }
+
+    await publish(order, CREATE, b"{}", schedule)
+
+    headers = await eventually(lambda: headers_of(admin, "work.payment.do.refund_at_provider_v1"))
+    await order.close()
+    assert forgery_of(headers, "payment") == f"forged: a schedule in {CREATE}"
