@@ -25,10 +25,16 @@ ROWS = 1000
 
 
 @asynccontextmanager
-async def whole_system(*, local_calls: bool = True, durable: bool = True) -> AsyncIterator[System]:
+async def whole_system(
+    *, local_calls: bool = True, durable: bool = True, mails: bool = True
+) -> AsyncIterator[System]:
     """Two hosts with all parts each, as ``realserv up`` starts on two cores."""
     layouts = [Layout(name=f"host{number}") for number in range(1, HOSTS + 1)]
-    overrides = {"bus": {"local_calls": local_calls}, "database": {"pool": {"max_size": 5}}}
+    overrides: dict[str, Any] = {
+        "bus": {"local_calls": local_calls},
+        "database": {"pool": {"max_size": 5}},
+        "plugins": {"notification": {"enabled": mails}},
+    }
     async with running_system(
         "one-local", overrides=overrides, layouts=layouts, durable=durable
     ) as system:
@@ -194,10 +200,16 @@ def _quotes(market: Market) -> list[Request]:
 
 
 async def orders_scenario(seconds: int) -> list[Figure]:
-    """Cash orders of two vendors at a steady rate: no error, no backlog."""
-    async with whole_system() as system:
-        market = await build_market(system, products=100)
-        return await orders(system, market, seconds=max(10, seconds))
+    """Cash orders of two vendors at a steady rate: no error, no backlog; with and without e-mails.
+
+    Each order makes four messages, each an e-mail by SMTP to a sink on the same two cores.
+    """
+    found = []
+    for mails in (False, True):
+        async with whole_system(mails=mails) as system:
+            market = await build_market(system, products=100)
+            found += await orders(system, market, seconds=max(10, seconds), mails=mails)
+    return found
 
 
 SCENARIOS: dict[str, Callable[[int], Coroutine[Any, Any, list[Figure]]]] = {
