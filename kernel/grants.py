@@ -7,6 +7,8 @@ messages between plugins are answered to whoever may publish them, and nobody el
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+import msgspec
+
 from bus.discovery import PREFIX, VERBS
 from bus.message import MessageType, describe
 from bus.streams import (
@@ -18,7 +20,7 @@ from bus.streams import (
     work_stream,
     worker_consumer,
 )
-from kernel.embedded.nats import OPERATORS, NatsPermissions
+from kernel.embedded.nats import OPERATORS, NatsPermissions, UserKeys, accounts, users_of
 from kernel.home import SWITCH_SUBJECT
 from kernel.metrics import METRICS_SUBJECT
 from kernel.models import models_of
@@ -126,6 +128,15 @@ def operator_grant(plugins: Sequence[Plugin]) -> NatsPermissions:
     return NatsPermissions(
         publish=_sorted(spoken, READABLE, looks), publish_deny=_sorted(kept), subscribe=(">",)
     )
+
+
+def accounts_block(keys: UserKeys, plugins: Iterable[Plugin]) -> str:
+    """Return the ``accounts`` of a NATS server of one's own; seeds that are missing are made."""
+    declared = list(plugins)
+    names = (*OPERATORS, GATEWAY, *(plugin.name for plugin in declared))
+    users = users_of(keys, names, grants_of(declared))
+    text = msgspec.json.format(msgspec.json.encode(accounts(users)), indent=2).decode()
+    return f"accounts: {text}\n"
 
 
 def inbox_of(credential: str) -> str:

@@ -22,6 +22,7 @@ OWN: Final = {
     "doctor": "kernel.cli.doctor:doctor",
     "migrate": "kernel.cli.migrate:migrate",
     "nats-context": "kernel.cli.nats_context:nats_context",
+    "nats-grants": "kernel.cli.nats_grants:nats_grants",
     "plugin": "kernel.cli.plugin:plugin",
     "recover": "kernel.cli.recover:recover",
     "run": "kernel.cli.run:run",

@@ -11,7 +11,7 @@ import shutil
 import signal
 import sysconfig
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -28,6 +28,7 @@ STOP_SIGNALS: Final = (signal.SIGTERM,)
 OPERATORS: Final = ("admin", "deployer", "cli")
 """Users that every server has beside those of the plugins."""
 
+ACCOUNT: Final = "REALSERV"
 LARGEST_PAYLOAD: Final = 1024 * 1024
 ROOM_FOR_HEADERS: Final = 256 * 1024
 USER_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -80,16 +81,35 @@ class UserKeys:
             raise ValueError(f"{name!r} is not a plain user name (a-z, 0-9, _ and -; at most 63)")
         return self.folder / f"{name}.nk"
 
+    def second_seed_file(self, name: str) -> Path:
+        """Return where this user's second seed is while its key is being changed."""
+        return self.seed_file(name).with_suffix(".next.nk")
+
     def public_key(self, name: str) -> str:
         """Return the public key of this user, making the pair at the first call."""
         path = self.seed_file(name)
         if not path.exists():
-            seed = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)
-            write_private(path, seed.decode())
-        pair = nkeys.from_seed(bytearray(path.read_bytes().strip()))
-        key: str = pair.public_key.decode()
-        pair.wipe()
-        return key
+            write_private(path, new_seed())
+        return public_key_in(path)
+
+    def public_keys(self, name: str) -> list[str]:
+        """Return the keys that let this user in: one, or two while it is being changed."""
+        second = self.second_seed_file(name)
+        return [self.public_key(name), *([public_key_in(second)] if second.exists() else [])]
+
+
+def new_seed() -> str:
+    """Return the seed of a new key pair."""
+    seed: str = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER).decode()
+    return seed
+
+
+def public_key_in(seed_file: Path) -> str:
+    """Return the public half of the pair whose seed is in a file."""
+    pair = nkeys.from_seed(bytearray(seed_file.read_bytes().strip()))
+    key: str = pair.public_key.decode()
+    pair.wipe()
+    return key
 
 
 class NatsServer:
@@ -176,10 +196,7 @@ class NatsServer:
     async def _write_configuration(self) -> None:
         """Replace the configuration, after the server itself has found the new one good."""
         draft = self._folder / "nats.conf.new"
-        users = [
-            NatsUser(name, self.keys.public_key(name), self._permissions.get(name))
-            for name in self._users
-        ]
+        users = users_of(self.keys, self._users, self._permissions)
         text = configuration(
             port=self.port,
             monitor_port=self.monitor_port,
@@ -231,10 +248,6 @@ def configuration(
     *, port: int, monitor_port: int, store_folder: Path, users: Sequence[NatsUser], durable: bool
 ) -> str:
     """Return the server's configuration. Without ``durable`` JetStream syncs every 2 minutes: tests only."""
-    account = {
-        "jetstream": "enabled",
-        "users": [_user_entry(user) for user in users],
-    }
     settings: dict[str, object] = {
         "server_name": "realserv",
         "listen": f"{LOOPBACK}:{port}",
@@ -246,9 +259,25 @@ def configuration(
             "store_dir": str(store_folder),
             **({"sync_interval": "always"} if durable else {}),
         },
-        "accounts": {"REALSERV": account},
+        "accounts": accounts(users),
     }
     return msgspec.json.format(msgspec.json.encode(settings), indent=2).decode() + "\n"
+
+
+def users_of(
+    keys: UserKeys, names: Iterable[str], permissions: Mapping[str, NatsPermissions]
+) -> list[NatsUser]:
+    """Return an entry for each key of each user; keys that are missing are made."""
+    return [
+        NatsUser(name, key, permissions.get(name))
+        for name in names
+        for key in keys.public_keys(name)
+    ]
+
+
+def accounts(users: Iterable[NatsUser]) -> dict[str, object]:
+    """Return the server's accounts: one of ours, with its users and what each is held to."""
+    return {ACCOUNT: {"jetstream": "enabled", "users": [_user_entry(user) for user in users]}}
 
 
 def _user_entry(user: NatsUser) -> dict[str, object]:
