@@ -12,7 +12,6 @@ import rich_click as click
 from kernel.cli.moments import MOMENT, shown
 from kernel.cli.options import configured, running_configuration
 from kernel.cli.output import json_option, print_json, print_table
-from kernel.cli.reach import CREDENTIAL
 
 if TYPE_CHECKING:
     from kernel.config import Configuration
@@ -230,10 +229,8 @@ def _act(
     is_dry_run: bool,
     is_json: bool,
 ) -> None:
-    from kernel.preparation import DEPLOYER_CREDENTIAL
-
     async def run() -> "list[Act]":
-        async with _office(configuration, DEPLOYER_CREDENTIAL) as office:
+        async with _office(configuration) as office:
             acts = []
             async for act in begin(office):
                 acts.append(act)
@@ -257,9 +254,7 @@ def _act(
 
 
 @asynccontextmanager
-async def _office(
-    configuration: "Configuration", credential: str = CREDENTIAL
-) -> "AsyncIterator[DeadLetterOffice]":
+async def _office(configuration: "Configuration") -> "AsyncIterator[DeadLetterOffice]":
     from kernel.cli.databases import open_databases
     from kernel.cli.reach import open_bus, open_home, operator_name
     from kernel.dead_letter_office import DeadLetterOffice
@@ -269,7 +264,7 @@ async def _office(
     operator = operator_name()
     async with (
         open_home(configuration) as home,
-        open_bus(configuration, credential) as bus,
+        open_bus(configuration) as bus,
         open_databases(configuration, plugins) as databases,
     ):
 

@@ -6,6 +6,7 @@ from importlib.metadata import entry_points
 from typing import Final
 
 import rich_click as click
+import structlog
 
 from bus.errors import ServiceError
 from kernel.config import ConfigurationError
@@ -20,12 +21,15 @@ OWN: Final = {
     "config": "kernel.cli.config:config",
     "dlq": "kernel.cli.dlq:dlq",
     "doctor": "kernel.cli.doctor:doctor",
+    "events": "kernel.cli.events:events",
     "migrate": "kernel.cli.migrate:migrate",
     "nats-context": "kernel.cli.nats_context:nats_context",
     "nats-grants": "kernel.cli.nats_grants:nats_grants",
+    "outbox": "kernel.cli.outbox:outbox",
     "plugin": "kernel.cli.plugin:plugin",
     "recover": "kernel.cli.recover:recover",
     "run": "kernel.cli.run:run",
+    "streams": "kernel.cli.streams:streams",
     "token": "kernel.cli.token:token",
     "up": "kernel.cli.up:up",
     "why": "kernel.cli.why:why",
@@ -62,6 +66,8 @@ def realserv() -> None:
 
 def main() -> None:
     """Run the command line; a failure we foresee ends in one line and a useful exit code."""
+    # What a command prints may be read by a program; what is logged on the way is for people.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
         realserv(standalone_mode=True)
     except ConfigurationError as error:
