@@ -13,6 +13,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from bus.errors import DisconnectedError, NotGrantedError
+from bus.tls import TlsFiles
 
 log = structlog.get_logger("bus.connection")
 
@@ -137,9 +138,15 @@ class Connection:
 
 
 async def connect(
-    servers: str, *, name: str, seed_file: Path | None = None, seed: str | None = None
+    servers: str,
+    *,
+    name: str,
+    seed_file: Path | None = None,
+    seed: str | None = None,
+    tls: TlsFiles | None = None,
+    within: float = FIRST_CONNECT_SECONDS,
 ) -> Connection:
-    """Open a connection; raises DisconnectedError when none comes about within 10 s.
+    """Open a connection; raises DisconnectedError when none comes about ``within`` so many seconds.
 
     Once open it reconnects for ever, after a random wait, so that a restart of the server does not
     meet everybody at the same moment. While it is down, sending fails at once. Answers come to
@@ -181,14 +188,22 @@ async def connect(
         "error_cb": failed,
         "inbox_prefix": f"_INBOX_{credential or name.replace('.', '_')}".encode(),
     }
-    if seed_file is not None:
-        options["nkeys_seed"] = str(seed_file)
-    elif seed is not None:
-        options["nkeys_seed_str"] = seed
     try:
-        async with asyncio.timeout(FIRST_CONNECT_SECONDS):
-            await client.connect(**options)
+        async with asyncio.timeout(within):
+            await client.connect(**options, **_proofs(seed_file, seed, tls))
     except (NatsError, TimeoutError, OSError) as error:
         await client.close()
         raise DisconnectedError(f"NATS cannot be reached as {name}: {error!r}") from error
     return connection
+
+
+def _proofs(seed_file: Path | None, seed: str | None, tls: TlsFiles | None) -> dict[str, Any]:
+    """Return the options by which the two sides know each other."""
+    proofs: dict[str, Any] = {}
+    if tls is not None:
+        proofs["tls"] = tls.context()
+    if seed_file is not None:
+        proofs["nkeys_seed"] = str(seed_file)
+    elif seed is not None:
+        proofs["nkeys_seed_str"] = seed
+    return proofs

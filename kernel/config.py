@@ -56,6 +56,12 @@ class BusSettings(Settings, frozen=True, kw_only=True):
     """Addresses of the NATS servers, separated by commas."""
     keys_dir: str = ""
     """Folder of nkey seeds, one file ``<plugin>.nk`` for each credential; empty for none."""
+    tls_ca: str = ""
+    """File of the authorities that may have signed the servers' certificates; empty for no TLS."""
+    tls_cert: str = ""
+    """File of the certificate that we show to servers that ask for one."""
+    tls_key: str = ""
+    """File of the private key of ``tls_cert``."""
     local_calls: bool = True
     """Whether a call to a plugin of the same process takes the short way."""
     replicas: Annotated[int, Meta(ge=1, le=5)] = 1

@@ -16,6 +16,7 @@ from bus.discovery import ServiceAnnouncer
 from bus.envelope import Caller
 from bus.message import MessageType
 from bus.requests import Endpoint, NatsCaller, RequestServer
+from bus.tls import TlsFiles
 from kernel.calls import LocalFirstCaller, LocalRegistry
 from kernel.config import (
     BusSettings,
@@ -266,4 +267,21 @@ async def open_connection(bus: BusSettings, credential: str, name: str) -> Conne
     seed = Path(bus.keys_dir) / f"{credential}.nk" if bus.keys_dir else None
     if seed is not None and not seed.exists():
         raise ConfigurationError([f"bus.keys_dir: there is no {seed.name} in it"])
-    return await connect(bus.servers, name=name, seed_file=seed)
+    return await connect(bus.servers, name=name, seed_file=seed, tls=bus_tls(bus))
+
+
+def bus_tls(bus: BusSettings) -> TlsFiles | None:
+    """Return the files of TLS, None for none; raises ConfigurationError for what is no pair or not there."""
+    named = {"tls_ca": bus.tls_ca, "tls_cert": bus.tls_cert, "tls_key": bus.tls_key}
+    faults = [
+        f"bus.{key}: there is no file {at}"
+        for key, at in named.items()
+        if at and not Path(at).is_file()
+    ]
+    if bool(bus.tls_cert) is not bool(bus.tls_key):
+        faults.append("bus.tls_cert and bus.tls_key: both or neither must be named")
+    if bus.tls_cert and not bus.tls_ca:
+        faults.append("bus.tls_ca is empty, so bus.tls_cert would show to nobody")
+    if faults:
+        raise ConfigurationError(faults)
+    return TlsFiles(bus.tls_ca, bus.tls_cert, bus.tls_key) if bus.tls_ca else None

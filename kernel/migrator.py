@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -132,8 +133,10 @@ def _config(connection: Connection, migrations: MigrationSet) -> Config:
 
 
 async def _with_connection(url: str, run: Any) -> None:
-    address = "postgresql+asyncpg://" + url.partition("://")[2]
-    engine = create_async_engine(address)
+    # asyncpg reads the address itself, as it does for the pools: with sslmode and sslrootcert.
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url)
+    )
     try:
         async with engine.connect() as connection:
             await connection.run_sync(run)

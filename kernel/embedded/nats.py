@@ -54,6 +54,15 @@ class NatsUser:
     permissions: NatsPermissions | None = field(default=None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NatsTls:
+    """The server's certificate, and who signs those that clients must show; without it they show none."""
+
+    cert: Path
+    key: Path
+    clients_ca: Path | None = None
+
+
 class Monitor(msgspec.Struct, frozen=True):
     """What we read of ``/varz``."""
 
@@ -126,6 +135,7 @@ class NatsServer:
         users: Sequence[str] = (),
         permissions: Mapping[str, NatsPermissions] | None = None,
         durable: bool = True,
+        tls: NatsTls | None = None,
     ) -> None:
         self.port = port
         self.monitor_port = monitor_port
@@ -134,6 +144,7 @@ class NatsServer:
         self._users = tuple(dict.fromkeys((*OPERATORS, *users)))
         self._permissions = dict(permissions or {})
         self._durable = durable
+        self._tls = tls
         self.process: ChildProcess | None = None
 
     @property
@@ -203,6 +214,7 @@ class NatsServer:
             store_folder=self._folder / "jetstream",
             users=users,
             durable=self._durable,
+            tls=self._tls,
         )
         write_private(draft, text)
         await run_to_end(
@@ -245,7 +257,13 @@ class NatsServer:
 
 
 def configuration(
-    *, port: int, monitor_port: int, store_folder: Path, users: Sequence[NatsUser], durable: bool
+    *,
+    port: int,
+    monitor_port: int,
+    store_folder: Path,
+    users: Sequence[NatsUser],
+    durable: bool,
+    tls: NatsTls | None = None,
 ) -> str:
     """Return the server's configuration. Without ``durable`` JetStream syncs every 2 minutes: tests only."""
     settings: dict[str, object] = {
@@ -260,8 +278,16 @@ def configuration(
             **({"sync_interval": "always"} if durable else {}),
         },
         "accounts": accounts(users),
+        **({"tls": _tls_settings(tls)} if tls is not None else {}),
     }
     return msgspec.json.format(msgspec.json.encode(settings), indent=2).decode() + "\n"
+
+
+def _tls_settings(tls: NatsTls) -> dict[str, object]:
+    settings: dict[str, object] = {"cert_file": str(tls.cert), "key_file": str(tls.key)}
+    if tls.clients_ca is not None:
+        settings |= {"ca_file": str(tls.clients_ca), "verify": True}
+    return settings
 
 
 def users_of(
