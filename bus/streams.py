@@ -1,5 +1,6 @@
 """Streams and consumers as declarations: compared with what exists, changed by plan and apply."""
 
+from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any, Final, Literal
 
@@ -143,17 +144,21 @@ def worker_consumer(plugin: str) -> ConsumerSpec:
 
 
 def reaction_consumers(
-    subscriber: str, source: str, events: list[MessageType]
+    subscriber: str, source: str, events: list[MessageType], older: Iterable[str] = ()
 ) -> list[ConsumerSpec]:
-    """Return the durables of an ordered subscription: each delivers one message at a time."""
+    """Return the durables of an ordered subscription: each delivers one message at a time.
+
+    ``older`` are the stems of earlier versions that are read as well.
+    """
+    stems = [*(event.subject for event in events), *older]
     width = SLOTS // PARTITIONS
     return [
         ConsumerSpec(
             stream=event_stream(source),
             name=f"{subscriber}{REACT}{part}",
             filter_subjects=tuple(
-                f"{event.subject}.{slot}.>"
-                for event in events
+                f"{stem}.{slot}.>"
+                for stem in stems
                 for slot in range(part * width, (part + 1) * width)
             ),
             max_ack_pending=1,

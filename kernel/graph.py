@@ -9,6 +9,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from bus.errors import ServiceError
 from bus.message import MessageType, describe
 from kernel.plugin import Plugin
+from kernel.upcasting import UpcastChainError, upcasters_of
 
 ENTRY_POINTS: Final = "realserv.plugins"
 
@@ -52,6 +53,10 @@ def find_plugins() -> dict[str, Plugin]:
         if plugin.name != entry.name:
             raise BrokenPluginError(f"entry point {entry.name} declares plugin {plugin.name}")
         found[plugin.name] = plugin
+    try:
+        upcasters_of(found.values())
+    except UpcastChainError as error:
+        raise BrokenPluginError(str(error)) from error
     return found
 
 

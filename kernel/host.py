@@ -26,6 +26,7 @@ from kernel.plugin import PermissionCatalogue, Plugin
 from kernel.switchboard import Switchboard
 from kernel.telemetry import Telemetry
 from kernel.tokens import TokenMint, TokenVerifier
+from kernel.upcasting import upcasters_of
 
 log = structlog.get_logger("kernel.host")
 
@@ -120,6 +121,7 @@ class Host:
             registry=self.registry,
             tokens=TokenVerifier(home.gateway_keys),
             telemetry=self.telemetry,
+            upcasters=upcasters_of(self._installed.values()),
         )
         self.hosted = {plugin.name: HostedPlugin(plugin, shared) for plugin in self._chosen}
         self._watch_dependencies(connection, database.fetchval)

@@ -36,6 +36,7 @@ from kernel.settings import Settings
 from kernel.sql import statement
 from kernel.telemetry import Telemetry
 from kernel.tokens import TokenVerifier
+from kernel.upcasting import NO_UPCASTERS, Upcasters
 from kernel.work import Worker
 
 log = structlog.get_logger("kernel.hosted")
@@ -54,6 +55,7 @@ class Neighbourhood(msgspec.Struct, frozen=True, kw_only=True):
     registry: LocalRegistry
     tokens: TokenVerifier
     telemetry: Telemetry
+    upcasters: Upcasters = NO_UPCASTERS
 
 
 class HostedPlugin:
@@ -149,6 +151,7 @@ class HostedPlugin:
             telemetry=shared.telemetry,
             askers=shared.askers,
             wake=relay.wake,
+            upcasters=shared.upcasters,
         )
         await relay.start()
         stack.push_async_callback(relay.stop)

@@ -5,7 +5,7 @@ what it has seen; a core message is only the bell.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from kernel.context import Write
 from kernel.plugin import HandlerSpec
 from kernel.runtime import PluginRuntime
 from kernel.sql import Statement, statement
+from kernel.upcasting import NO_UPCASTERS, Upcasters
 
 log = structlog.get_logger("kernel.models")
 
@@ -61,7 +62,7 @@ class ModelFold:
         self._connection = connection
         self._source = source
         self._reader = BatchReader(connection, self.stream)
-        self._specs = {spec.message.subject: spec for spec in specs if spec.message is not None}
+        self._projector = Projector(specs, runtime.upcasters)
         self.fault: str | None = None
         """Why the model stands still, when only a person can help."""
         self._rung = asyncio.Event()
@@ -122,7 +123,7 @@ class ModelFold:
         messages = await self._reader.read(position + 1, batch=BATCH)
         if not messages:
             return 0
-        writes = [write for message in messages for write in self._writes(message)]
+        writes = self._projector.writes(messages)
         async with database.connection() as connection, connection.transaction():
             lock = LOCK_POSITION.arguments({"model": self.model, "stream": self.stream})
             if await connection.fetchval(LOCK_POSITION.sql, *lock) != position:
@@ -137,12 +138,28 @@ class ModelFold:
             await connection.execute(MOVE_MODEL.sql, *MOVE_MODEL.arguments(move))
         return len(messages)
 
-    def _writes(self, message: StoredMessage) -> Sequence[Write]:
-        spec = self._specs.get(".".join(message.subject.split(".")[:4]))
-        if spec is None or spec.message is None:
-            return ()
-        writes: Sequence[Write] = spec.function(decoder(spec.message.cls)(message.payload))
-        return writes
+
+class Projector:
+    """Turns facts into the writes of one model, by pure functions and nothing else."""
+
+    def __init__(self, specs: list[HandlerSpec], upcasters: Upcasters = NO_UPCASTERS) -> None:
+        self._upcasters = upcasters
+        self._projections = {
+            spec.message.subject: (decoder(spec.message.cls), spec.function)
+            for spec in specs
+            if spec.message is not None
+        }
+
+    def writes(self, messages: Iterable[StoredMessage]) -> list[Write]:
+        """Return the writes of these facts in their order; raises UndecodableError."""
+        found: list[Write] = []
+        for message in messages:
+            stem, payload = self._upcasters.read(message.subject, message.payload)
+            projection = self._projections.get(stem)
+            if projection is not None:
+                decode, function = projection
+                found += function(decode(payload))
+        return found
 
 
 def in_runs(writes: Sequence[Write]) -> Iterator[tuple[Statement, list[list[Any]]]]:

@@ -9,10 +9,12 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 
+from bus.envelope import Envelope
 from bus.message import Command, Event, Message, MessageType, Query, describe
-from kernel.context import Context, EffectContext, Projected
+from kernel.context import Context, EffectContext, Projected, Tx
 from kernel.http import Route
 from kernel.settings import NoSettings, Settings
+from kernel.upcasting import Upcast, Upcaster
 
 C = TypeVar("C", bound=Command[Any])
 Q = TypeVar("Q", bound=Query[Any])
@@ -83,6 +85,17 @@ class Resource(NamedTuple):
     factory: Callable[[Any], AbstractAsyncContextManager[Any]]
 
 
+Recover = Callable[[Tx, Any, Envelope], Awaitable[None]]
+"""Writes what a fact says: the transaction, the fact, and its envelope."""
+
+
+class Recovery(NamedTuple):
+    """How one kind of own fact is folded into a restored database."""
+
+    message: MessageType
+    fold: Recover
+
+
 class PermissionCatalogue:
     """All permissions that all plugins declare; a resource of every plugin."""
 
@@ -139,6 +152,9 @@ class Plugin:
         self.handlers: list[HandlerSpec] = []
         self.resources: list[Resource] = []
         self.start_hooks: list[Callable[[Context], Awaitable[None]]] = []
+        self.upcasters: list[Upcaster] = []
+        self.model_tables: dict[str, tuple[str, ...]] = {}
+        self.recoveries: list[Recovery] = []
 
     def command(
         self,
@@ -186,6 +202,27 @@ class Plugin:
     def project(self, event: type[E], projection: Callable[[E], Projected], *, model: str) -> None:
         """Fold an event into the read model ``model``: a pure function from event to writes."""
         self._add("project", event, projection, model=model)
+
+    def model(self, name: str, *, tables: Sequence[str]) -> None:
+        """Name the tables of a read model: its projections write these and nothing else.
+
+        A replay makes them anew beside the live ones, so nothing may refer to them.
+        """
+        self.model_tables[name] = tuple(tables)
+
+    def upcast(self, event: type[Event], function: Upcast, *, version: int) -> None:
+        """Read facts of an older version: ``function`` makes a body of ``version`` one of the next."""
+        self._own(event, function)
+        self.upcasters.append(Upcaster(describe(event), version, function))
+
+    def recovers(self, *events: type[Event], fold: Recover) -> None:
+        """Fold own facts that a restored database does not know into its aggregates, in their order.
+
+        ``fold`` writes rows through the same ``apply`` as live handlers; it emits and tells nothing.
+        """
+        for event in events:
+            self._own(event, fold)
+            self.recoveries.append(Recovery(describe(event), fold))
 
     def effect(
         self,

@@ -23,6 +23,7 @@ from kernel.jobs import ensure_schedules
 from kernel.migrator import HOME, STORE, migrate, plugin_migrations
 from kernel.plugin import Plugin
 from kernel.reactions import sources_of
+from kernel.upcasting import upcasters_of
 
 DEPLOYER_CREDENTIAL = "deployer"
 Progress = Callable[[str], None]
@@ -33,12 +34,15 @@ def assets_of(
 ) -> tuple[list[StreamSpec], list[ConsumerSpec]]:
     """Return all streams and consumers that the declarations ask for."""
     streams, consumers = shared_streams(replicas), []
-    for plugin in plugins:
+    chosen = list(plugins)
+    upcasters = upcasters_of(chosen)
+    for plugin in chosen:
         streams += plugin_streams(plugin.name, replicas)
         consumers.append(worker_consumer(plugin.name))
         for source, specs in sources_of(plugin.of_kind("react")).items():
             events = [spec.message for spec in specs if spec.message is not None]
-            consumers += reaction_consumers(plugin.name, source, events)
+            older = upcasters.older(events)
+            consumers += reaction_consumers(plugin.name, source, events, older)
     return streams, consumers
 
 

@@ -133,14 +133,15 @@ class Subscription:
 
     def spec_of(self, subject: str) -> HandlerSpec | None:
         """Return the reaction to an event by its subject, or None when none is declared (any more)."""
-        return self._specs.get(".".join(subject.split(".")[:4]))
+        return self._specs.get(self._runtime.upcasters.today(subject))
 
     async def react(self, spec: HandlerSpec, data: bytes, envelope: Envelope, mark: Any) -> None:
         """Run the reaction once; AlreadyDone is success."""
         runtime = self._runtime
         with runtime.telemetry.handling(runtime.plugin.name, spec, envelope) as outcome:
             try:
-                event = decoder(_message(spec).cls)(data)
+                _, body = runtime.upcasters.read(f"evt.{envelope.type}", data)
+                event = decoder(_message(spec).cls)(body)
                 await runtime.run(spec, event, envelope, mark, parse_actor(envelope.actor), None)
             except ServiceError as error:
                 outcome.fail(error.to_wire().code)

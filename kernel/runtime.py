@@ -36,6 +36,7 @@ from kernel.unit_of_work import (
     UndeclaredMessageError,
     translate_database_error,
 )
+from kernel.upcasting import NO_UPCASTERS, Upcasters
 
 T = TypeVar("T")
 log = structlog.get_logger("kernel.runtime")
@@ -83,9 +84,11 @@ class PluginRuntime:
         telemetry: Telemetry,
         askers: Mapping[MessageType, frozenset[str]],
         wake: Callable[[], None],
+        upcasters: Upcasters = NO_UPCASTERS,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.plugin = plugin
+        self.upcasters = upcasters
         self.settings = settings
         self.database = database
         self.resources = resources
