@@ -124,7 +124,9 @@ class Database:
         await self.pool.close()
 
 
-async def open_database(url: str, settings: PoolSettings, *, name: str = APPLICATION) -> Database:
+async def open_database(
+    url: str, settings: PoolSettings, *, name: str = APPLICATION, search_path: str = "public"
+) -> Database:
     """Open a pool; raises DatabaseUnavailable when the server cannot be reached."""
     try:
         pool = await asyncpg.create_pool(
@@ -138,6 +140,7 @@ async def open_database(url: str, settings: PoolSettings, *, name: str = APPLICA
             init=_prepare,
             server_settings={
                 "application_name": name,
+                "search_path": search_path,
                 "timezone": "UTC",
                 # Statements are few and prepared; planning one anew for each array costs more than
                 # it gains (a quote of two offers: 3 000/s, with this 7 000/s).
