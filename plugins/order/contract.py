@@ -1,6 +1,6 @@
 """The published language of order: quotes, orders, sub-orders, their steps and facts."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, ClassVar, Final, Literal
 
 from msgspec import Meta
@@ -33,6 +33,8 @@ CancelReason = Literal[
     "buyer", "payment_failed", "payment_late", "stock_short", "no_vendor", "operator"
 ]
 RejectReason = Literal["vendor", "late"]
+After = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+"""The version behind which a history begins."""
 
 
 class DeliveryAddress(View, frozen=True, kw_only=True):
@@ -197,6 +199,34 @@ class ListSubOrders(Query[Inbox], frozen=True, kw_only=True):
     cursor: Cursor | None = None
 
 
+class SalesOfDay(View, frozen=True, kw_only=True):
+    """What was ordered of a vendor on one day in India: goods and work, without GST and delivery fees.
+
+    ``delivered`` and ``cancelled`` are what became of it until now; the rest is on its way.
+    """
+
+    day: date
+    sub_orders: int
+    ordered: Money
+    delivered: Money
+    cancelled: Money
+
+
+class SalesByDay(View, frozen=True, kw_only=True):
+    """A vendor's sales, newest day first; days without any are left out."""
+
+    vendor_id: VendorId
+    days: tuple[SalesOfDay, ...]
+
+
+class ListSales(Query[SalesByDay], frozen=True, kw_only=True):
+    """List a vendor's sales by day, to its owner or staff; a year at the most, else the last 30 days."""
+
+    vendor_id: VendorId
+    since: date | None = None
+    until: date | None = None
+
+
 class HistoryEntry(View, frozen=True, kw_only=True):
     """One step of an order: ``version`` counts them, ``name`` is the fact's name."""
 
@@ -221,14 +251,14 @@ class GetOrderHistory(Query[OrderHistory], frozen=True, kw_only=True):
     """Give the steps of an order after a version; 0 gives all."""
 
     order_id: OrderId
-    after: Annotated[int, Meta(ge=0)] = 0
+    after: After = 0
 
 
 class FollowOrder(Query[OrderHistory], frozen=True, kw_only=True):
     """Give the steps of an order after a version, for its live stream."""
 
     order_id: OrderId
-    after: Annotated[int, Meta(ge=0)] = 0
+    after: After = 0
 
 
 class CancelOrder(Command[OrderView], frozen=True, kw_only=True):

@@ -3,7 +3,17 @@
 from kernel.http import Get, Live, Post
 from kernel.plugin import INTERNAL, PUBLIC, Permission, Plugin
 from plugins.catalog import contract as catalog
-from plugins.order import contract, fulfilment, outcomes, placing, queries, quoting, reassigning
+from plugins.order import (
+    contract,
+    fulfilment,
+    outcomes,
+    placing,
+    projections,
+    queries,
+    quoting,
+    reassigning,
+    sales,
+)
 from plugins.order.settings import OrderSettings
 from plugins.order.taxes import TaxTable, open_taxes
 from plugins.order.zones import Zones, open_zones
@@ -75,6 +85,16 @@ plugin = Plugin(
             roles=("support", "finance", "viewer", "admin"),
         ),
         Permission(
+            "sales:read",
+            "See the sales of own vendors",
+            roles=("vendor", "support", "finance", "viewer", "admin"),
+        ),
+        Permission(
+            "sales:read_any",
+            "See the sales of all vendors",
+            roles=("support", "finance", "viewer", "admin"),
+        ),
+        Permission(
             "suborders:handle",
             "Accept, refuse, dispatch and deliver for own vendors",
             roles=("vendor", "admin"),
@@ -120,6 +140,12 @@ plugin.query(
     http=Get("/vendors/{vendor_id}/sub-orders"),
     allow="suborders:read",
 )
+plugin.query(
+    contract.ListSales,
+    sales.list_sales,
+    http=Get("/vendors/{vendor_id}/sales"),
+    allow="sales:read",
+)
 plugin.command(
     contract.AcceptSubOrder,
     fulfilment.accept_sub_order,
@@ -152,3 +178,10 @@ plugin.react(payment.PaymentCaptured, outcomes.take_payment)
 plugin.react(payment.PaymentFailed, outcomes.fail_payment)
 plugin.react(payment.RefundSettled, outcomes.note_refund)
 plugin.react(catalog.StockShort, outcomes.run_short)
+
+plugin.model("sales", tables=("vendor_sales",))
+plugin.project(contract.OrderPlaced, projections.note_sales, model="sales")
+plugin.project(contract.SubOrderAssigned, projections.move_sale, model="sales")
+plugin.project(contract.SubOrderDelivered, projections.deliver_sale, model="sales")
+plugin.project(contract.SubOrderCancelled, projections.cancel_sale, model="sales")
+plugin.project(contract.OrderCancelled, projections.cancel_sales, model="sales")

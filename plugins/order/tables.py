@@ -6,6 +6,7 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     Column,
+    Date,
     DateTime,
     Float,
     Integer,
@@ -88,3 +89,15 @@ order_history: Final = Table(
     Column("reason", Text),
     Column("note", Text),
 )
+
+vendor_sales: Final = Table(
+    "vendor_sales",
+    metadata,
+    Column("sub_order_id", Uuid, primary_key=True),
+    Column("order_id", Uuid),
+    Column("vendor_id", Uuid),
+    Column("ordered_on", Date),
+    Column("amount", BigInteger),
+    Column("state", Text),
+)
+"""The read model ``sales``: folded from facts, and made anew by ``realserv replay order``."""

@@ -91,4 +91,5 @@ def test_the_routes_are_those_that_were_agreed() -> None:
         ("POST", "/orders/{order_id}/sub-orders/{sub_order_id}/dispatch"),
         ("POST", "/orders/{order_id}/sub-orders/{sub_order_id}/deliver"),
         ("GET", "/vendors/{vendor_id}/sub-orders"),
+        ("GET", "/vendors/{vendor_id}/sales"),
     }
