@@ -5,9 +5,11 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from kernel.text import END
+
 Latitude = Annotated[float, Meta(ge=-90, le=90, examples=[17.4435])]
 Longitude = Annotated[float, Meta(ge=-180, le=180, examples=[78.3772])]
-Pincode = Annotated[str, Meta(pattern=r"^[1-9][0-9]{5}$", examples=["500081"])]
+Pincode = Annotated[str, Meta(pattern=rf"^[1-9][0-9]{{5}}{END}", examples=["500081"])]
 EARTH_RADIUS_KM = 6371.0088
 
 

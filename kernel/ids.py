@@ -13,6 +13,7 @@ from typeid.codecs import base32
 
 from bus.identity import new_uuid7, uuid7
 from kernel.errors import Invalid
+from kernel.text import END
 
 __all__ = ["Id", "derived_uuid", "id_meta", "new_uuid7", "time_of", "to_uuid", "to_wire"]
 
@@ -20,13 +21,15 @@ _NO_TIME: Final = datetime(2020, 1, 1, tzinfo=UTC)
 _LAST_MILLISECOND: Final = 253_402_300_799_999
 SUFFIX: Final = "[0-7][0-9a-hjkmnp-tv-z]{25}"
 
-Id = Annotated[str, Meta(pattern=rf"^[a-z]{{2,12}}_{SUFFIX}$")]
+Id = Annotated[str, Meta(pattern=rf"^[a-z]{{2,12}}_{SUFFIX}{END}")]
 """Any prefixed id. Contracts narrow it by ``id_type``."""
 
 
 def id_meta(prefix: str) -> Meta:
     """Return the rule of one kind of id; contracts annotate a ``str`` with it."""
-    return Meta(pattern=rf"^{prefix}_{SUFFIX}$", examples=[f"{prefix}_01k9z7x3c8e4m9r2t5v6w7y8z0"])
+    return Meta(
+        pattern=rf"^{prefix}_{SUFFIX}{END}", examples=[f"{prefix}_01k9z7x3c8e4m9r2t5v6w7y8z0"]
+    )
 
 
 def to_wire(prefix: str, value: UUID) -> str:

@@ -2,6 +2,7 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -22,7 +23,12 @@ def open_cursor(cursor: str, *types: type) -> tuple[Any, ...]:
     """Return the sort key in a cursor; raises Invalid when it is none of ours."""
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        key = msgspec.json.decode(urlsafe_b64decode(padded), type=tuple[types])  # type: ignore[valid-type]  # built at run time
-    except (msgspec.DecodeError, Base64Error, ValueError, UnicodeError) as error:
+        key: tuple[Any, ...] = msgspec.json.decode(urlsafe_b64decode(padded), type=tuple[types])  # type: ignore[valid-type]  # built at run time
+        return tuple(_in_utc(part) if isinstance(part, datetime) else part for part in key)
+    except (msgspec.DecodeError, Base64Error, ValueError, OverflowError) as error:
         raise invalid_field("cursor", "is not a cursor that this list gave") from error
-    return tuple(key)
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """Return the moment as the database takes it; raises OverflowError beyond the calendar."""
+    return moment.astimezone(UTC)

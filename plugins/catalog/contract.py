@@ -10,7 +10,7 @@ from kernel.ids import id_meta
 from kernel.money import Money
 from kernel.paging import Cursor, Limit
 from kernel.quantity import Quantity, QuantityChange, StockLevel
-from kernel.text import Line, Paragraph
+from kernel.text import END, Line, Paragraph
 
 OWNER: Final = "catalog"
 
@@ -20,10 +20,10 @@ ReservationId = Annotated[str, id_meta("reservation")]
 VendorId = Annotated[str, id_meta("vendor")]
 OrderId = Annotated[str, id_meta("order")]
 Kind = Literal["material", "labour"]
-Category = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)]
-Unit = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,15}$", examples=["bag", "kg", "day"])]
-Hsn = Annotated[str, Meta(pattern=r"^[0-9]{4,8}$", examples=["2523"])]
-Sku = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,39}$")]
+Category = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*" + END, max_length=40)]
+Unit = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,15}" + END, examples=["bag", "kg", "day"])]
+Hsn = Annotated[str, Meta(pattern=r"^[0-9]{4,8}" + END, examples=["2523"])]
+Sku = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,39}" + END)]
 Sort = Literal["relevance", "price", "-price", "name", "newest"]
 StockReason = Literal["received", "returned", "damaged", "lost", "counted", "sold_elsewhere"]
 

@@ -6,14 +6,14 @@ from msgspec import Meta
 
 from bus.message import Command, Event, Nothing, Query, View
 from kernel.ids import id_meta
-from kernel.text import Email, Line
+from kernel.text import END, Email, Line
 
 OWNER: Final = "identity"
 
 UserId = Annotated[str, id_meta("user")]
 Role = Literal["buyer", "vendor", "support", "finance", "viewer", "admin"]
 Password = Annotated[str, Meta(min_length=10, max_length=200)]
-Phone = Annotated[str, Meta(pattern=r"^\+[1-9][0-9]{7,14}$", examples=["+919812345670"])]
+Phone = Annotated[str, Meta(pattern=r"^\+[1-9][0-9]{7,14}" + END, examples=["+919812345670"])]
 RefreshToken = Annotated[str, Meta(min_length=20, max_length=200)]
 
 

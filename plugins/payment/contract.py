@@ -8,6 +8,7 @@ from msgspec import Meta
 from bus.message import Command, Event, Nothing, Query, View
 from kernel.ids import id_meta
 from kernel.money import Money
+from kernel.text import END
 
 OWNER: Final = "payment"
 
@@ -30,7 +31,9 @@ FailureReason = Literal["declined", "expired", "cancelled", "provider"]
 RefundReason = Literal[
     "order_cancelled", "stock_short", "no_vendor", "payment_late", "paid_twice", "operator"
 ]
-ProviderText = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.=-]+$")]
+ProviderText = Annotated[
+    str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.=-]+" + END)
+]
 HeaderText = Annotated[str, Meta(max_length=1024)]
 
 

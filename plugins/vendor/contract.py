@@ -7,7 +7,7 @@ from msgspec import Meta
 from bus.message import Command, Event, Nothing, Query, View
 from kernel.geo import Place
 from kernel.ids import id_meta
-from kernel.text import Line
+from kernel.text import END, Line
 
 OWNER: Final = "vendor"
 
@@ -15,8 +15,8 @@ VendorId = Annotated[str, id_meta("vendor")]
 UserId = Annotated[str, id_meta("user")]
 SubOrderId = Annotated[str, id_meta("suborder")]
 VendorStatus = Literal["pending", "approved", "suspended"]
-Gstin = Annotated[str, Meta(pattern=r"^[0-9]{2}[A-Z]{5}[0-9]{4}[A-Z][1-9A-Z]Z[0-9A-Z]$")]
-Pan = Annotated[str, Meta(pattern=r"^[A-Z]{5}[0-9]{4}[A-Z]$")]
+Gstin = Annotated[str, Meta(pattern=r"^[0-9]{2}[A-Z]{5}[0-9]{4}[A-Z][1-9A-Z]Z[0-9A-Z]" + END)]
+Pan = Annotated[str, Meta(pattern=r"^[A-Z]{5}[0-9]{4}[A-Z]" + END)]
 RadiusKm = Annotated[float, Meta(gt=0, le=500)]
 OrdersPerDay = Annotated[int, Meta(ge=1, le=100_000)]
 
@@ -138,7 +138,7 @@ class EligibleVendors(Query[Candidates], frozen=True, kw_only=True):
 
     vendor_ids: Annotated[tuple[VendorId, ...], Meta(min_length=1, max_length=500)]
     place: Place
-    day: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    day: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}" + END)]
 
 
 class CapacityNeed(View, frozen=True, kw_only=True):
@@ -155,14 +155,14 @@ class TakeCapacity(Command[Nothing], frozen=True, kw_only=True):
     """
 
     needs: Annotated[tuple[CapacityNeed, ...], Meta(min_length=1, max_length=200)]
-    day: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    day: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}" + END)]
 
 
 class CommitCapacity(Command[Nothing], frozen=True, kw_only=True):
     """Keep the capacity that these sub-orders took. One that lapsed meanwhile is taken again, over the limit if need be."""
 
     needs: Annotated[tuple[CapacityNeed, ...], Meta(min_length=1, max_length=200)]
-    day: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    day: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}" + END)]
 
 
 class ReleaseCapacity(Command[Nothing], frozen=True, kw_only=True):

@@ -1,5 +1,7 @@
 """The declarations of the product's own plugins, as the gateway sees them."""
 
+import json
+import re
 from importlib.metadata import entry_points
 from typing import Any, cast
 
@@ -10,6 +12,7 @@ from gateway.openapi import openapi_document
 from gateway.settings import GatewaySettings
 from gateway.testing.stage import HandSurface, Stage
 from kernel.plugin import Plugin
+from kernel.text import END
 
 JOURNEY = {
     "post /api/v1/identity/register",
@@ -56,6 +59,14 @@ def test_the_whole_journey_is_declared_and_documented(plugins: list[Plugin]) -> 
     OpenAPIV31SpecValidator(cast("Any", document)).validate()
     routes = {f"{m} {path}" for path, item in document["paths"].items() for m in item}
     assert routes >= JOURNEY
+
+
+def test_no_text_rule_lets_a_last_line_feed_through(plugins: list[Plugin]) -> None:
+    schemas = json.dumps(openapi_document(plugins)["components"]["schemas"])
+    found = re.findall(r'"pattern": ("(?:[^"\\]|\\.)*")', schemas)
+
+    assert len(found) > 20
+    assert [rule for rule in map(json.loads, found) if not rule.endswith(END)] == []
 
 
 async def test_a_gateway_can_be_built_from_all_declarations(plugins: list[Plugin]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import RFC_4122, UUID, uuid4
 
 import jwt
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
@@ -15,7 +16,8 @@ from bus.actor import Actor
 from bus.errors import FieldFault, ServiceError
 from kernel.dead_letters import failures_of
 from kernel.errors import Conflict, Invalid, Unavailable
-from kernel.ids import derived_uuid, new_uuid7, time_of, to_uuid, to_wire
+from kernel.geo import Pincode
+from kernel.ids import Id, derived_uuid, new_uuid7, time_of, to_uuid, to_wire
 from kernel.logs import mask, mask_text
 from kernel.money import Money, check_price, total
 from kernel.moves import legal_moves
@@ -25,6 +27,7 @@ from kernel.quantity import Quantity, QuantityChange, StockLevel
 from kernel.retries import LATER, delay_after, is_worth_retrying
 from kernel.settings import Secret
 from kernel.sql import statement
+from kernel.text import Email, Line, Word
 from kernel.tokens import BusTokenError, TokenMint, TokenVerifier
 from tests.sample_plugin.contract import NoteTally, RingBell, TallyChanged
 
@@ -71,6 +74,22 @@ def test_an_id_survives_its_wire_form(value: UUID) -> None:
 def test_a_text_that_is_no_id_is_refused(text: str) -> None:
     with pytest.raises(Invalid):
         to_uuid(text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (Line, "Asha"),
+        (Word, "OPC"),
+        (Email, "asha@buyer.example"),
+        (Pincode, "500081"),
+        (Id, "order_01k9z7x3c8e4m9r2t5v6w7y8z0"),
+    ],
+)
+def test_a_text_that_ends_in_a_line_feed_is_another_text(kind: Any, text: str) -> None:
+    assert msgspec.convert(text, kind) == text
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(text + "\n", kind)
 
 
 @given(
@@ -170,6 +189,12 @@ def test_a_state_without_a_row_of_its_own_is_refused() -> None:
 @given(st.text(max_size=50), st.integers(-(2**60), 2**60))
 def test_a_cursor_survives_sealing(name: str, number: int) -> None:
     assert open_cursor(seal_cursor(name, number), str, int) == (name, number)
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+def test_a_cursor_beyond_the_calendar_is_refused(moment: str) -> None:
+    with pytest.raises(Invalid):
+        open_cursor(seal_cursor(moment, "x"), datetime, str)
 
 
 @given(st.text(max_size=100))
