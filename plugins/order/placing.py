@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Final
 
 from kernel.context import Context
-from kernel.money import Money
 from plugins.catalog.contract import ReserveStock, StockLine
 from plugins.order.assignment import Pick, pick_offers, wanted_of
 from plugins.order.consequences import publish
@@ -14,7 +13,7 @@ from plugins.order.contract import OrderedLine, OrderedPart, OrderPlaced, OrderV
 from plugins.order.days import day_in_india
 from plugins.order.domain import Order
 from plugins.order.errors import NotServiceableError
-from plugins.order.pricing import add_up, price_line
+from plugins.order.pricing import Amounts, add_up, price_line
 from plugins.order.settings import OrderSettings
 from plugins.order.sourcing import reach_of, shelf_for
 from plugins.order.store import OrderStore
@@ -37,7 +36,8 @@ async def place_order(command: PlaceOrder, ctx: Context) -> OrderView:
     picks = await _choose(command, now, ctx)
     lines = [price_line(pick, ctx.use(TaxTable), day_in_india(now)) for pick in picks]
     parts = _parts(picks, lines, zone, ctx)
-    fact = _placed(command, parts, await _reserve(parts, now, ctx), now, ctx)
+    amounts = add_up(lines, [part.delivery for part in parts])
+    fact = _placed(command, parts, amounts, await _reserve(parts, now, ctx), now, ctx)
     order = Order.place(fact, command.delivery_address)
     if command.payment_method == "cod":
         order.confirm(at=now, accept_by=now + settings.acceptance_window)
@@ -98,12 +98,11 @@ async def _reserve(parts: Sequence[OrderedPart], now: datetime, ctx: Context) ->
 def _placed(
     command: PlaceOrder,
     parts: tuple[OrderedPart, ...],
+    amounts: Amounts,
     reservation_id: str,
     now: datetime,
     ctx: Context,
 ) -> OrderPlaced:
-    deliveries: list[Money] = [part.delivery for part in parts]
-    amounts = add_up([line for part in parts for line in part.lines], deliveries)
     window = ctx.settings(OrderSettings).payment_window
     return OrderPlaced(
         order_id=ctx.new_id("order"),

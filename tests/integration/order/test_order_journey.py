@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from bus.actor import Actor
@@ -384,6 +385,15 @@ async def test_stock_that_is_gone_is_refused_and_nothing_is_stored(
     assert await code_of(place(harness)) == "catalog.stock_short"
     assert await harness.spoken() == []
     assert (await harness.ask(ListOrders(), actor=BUYER)).items == ()
+
+
+async def test_an_order_that_is_too_dear_holds_no_stock(
+    harness: PluginHarness, market: Market
+) -> None:
+    market.offers.append(an_offer(1, 3, price=Money(10**11), available=StockLevel.of(1_000_000)))
+
+    assert await code_of(place(harness, by_offer(1, 3))) == "order.total_too_large"
+    assert market.reservations == 0
 
 
 async def test_an_unknown_offer_is_refused(harness: PluginHarness) -> None:
@@ -852,6 +862,16 @@ async def test_the_history_tells_every_step_with_notes(harness: PluginHarness) -
     ]
     assert (history.changes[3].reason, history.changes[3].note) == ("buyer", NOTE)
     assert history.changes[2].vendor_id == an_id("vendor", 1)
+
+
+async def test_the_greatest_version_has_nothing_behind_it(harness: PluginHarness) -> None:
+    order = await place(harness)
+
+    query = GetOrderHistory(order_id=order.order_id, after=2**31 - 1)
+
+    assert (await harness.ask(query, actor=BUYER)).changes == ()
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"order_id": order.order_id, "after": 2**31}, GetOrderHistory)
 
 
 async def test_a_live_stream_goes_on_after_the_last_step_seen(harness: PluginHarness) -> None:
