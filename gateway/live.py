@@ -70,6 +70,7 @@ class LiveOperation(Operation):
         self.require_enabled()
         caller = await self.admit(exchange)
         stream = _Stream(self, exchange, caller, path, traceparent)
+        stream.payload()  # refuses a key that is none, before it becomes a part of a subject
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._place())
             key = path[self._key_position]
@@ -122,11 +123,15 @@ class _Stream:
         """Wake the stream: something happened."""
         self._rung.set()
 
+    def payload(self) -> bytes:
+        """Return the question for what is new; raises Invalid."""
+        query = [*self._query, ("after", str(self._after))]
+        return self._operation.binder.bind(self._path, query, b"")
+
     async def ask(self) -> bytes:
         """Ask for what is new; return it as event-stream text, and move on behind it."""
         operation = self._operation
-        query = [*self._query, ("after", str(self._after))]
-        payload = operation.binder.bind(self._path, query, b"")
+        payload = self.payload()
         envelope = operation.envelope(
             self._exchange, self._caller, self._traceparent, message_id=new_uuid7()
         )

@@ -23,6 +23,7 @@ IDEMPOTENCY_KEY: Final[Schema] = {
     "description": "Makes the command safe to repeat for 7 days: the first answer is given again.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 128},
 }
+NOT_MODIFIED: Final[Schema] = {"description": "Unchanged since the `ETag` in `If-None-Match`"}
 LAST_EVENT_ID: Final[Schema] = {
     "name": "Last-Event-ID",
     "in": "header",
@@ -247,9 +248,7 @@ def _success(one: _Routed, schemas: _Schemas) -> Schema:
     schema = schemas.of(one.message.reply)
     media = {"schema": schema, "example": example_of(schema, schemas.components)}
     text = inspect.getdoc(one.message.reply) or "Done"
-    return {
-        str(route.status): {
-            "description": text.partition("\n")[0],
-            "content": {"application/json": media},
-        }
-    }
+    shown = {"description": text.partition("\n")[0], "content": {"application/json": media}}
+    if route.method == "GET" and "version" in one.message.reply.__struct_fields__:
+        return {str(route.status): shown, "304": NOT_MODIFIED}
+    return {str(route.status): shown}

@@ -15,6 +15,7 @@ from kernel import errors as kernel_errors
 from kernel.http import API_PREFIX
 from kernel.plugin import Plugin
 from kernel.runtime import PermissionDeniedError
+from kernel.unit_of_work import IdentityMismatchError
 
 PROBLEM_MEDIA: Final = "application/problem+json"
 PROBLEM_REF: Final = f"#/components/schemas/{Problem.__name__}"
@@ -87,11 +88,14 @@ def _common_problems() -> list[type[ServiceError]]:
         *_own_errors(gateway_errors),
         PermissionDeniedError,
         kernel_errors.Invalid,
+        IdentityMismatchError,
         kernel_errors.NotFound,
         kernel_errors.Conflict,
         kernel_errors.RateLimited,
         bus_errors.NoResponderError,
         bus_errors.OverloadedError,
+        bus_errors.DisconnectedError,
+        bus_errors.MessageTooLargeError,
         bus_errors.DeadlineError,
         bus_errors.InternalError,
     ]

@@ -18,6 +18,10 @@ function element(name, attributes, ...children) {
   return made;
 }
 
+function prose(text) {
+  return text.split(/`+([^`]+)`+/).map((part, index) => index % 2 ? element("code", {}, part) : part);
+}
+
 function resolved(api, thing) {
   if (!thing || !thing.$ref) return thing;
   return thing.$ref.slice(2).split("/").reduce((found, key) => found[key.replaceAll("~1", "/").replaceAll("~0", "~")], api);
@@ -63,7 +67,7 @@ function schemaBlock(api, title, schema) {
 function responses(api, operation) {
   const rows = Object.entries(operation.responses).map(([status, response]) => {
     const found = resolved(api, response);
-    return element("tr", {}, element("th", {}, status), element("td", {}, element("pre", {}, found.description)));
+    return element("tr", {}, element("th", {}, status), element("td", {}, element("pre", {}, ...prose(found.description))));
   });
   return element("details", {}, element("summary", {}, "Answers"), element("table", {}, ...rows));
 }
@@ -145,13 +149,13 @@ function operationBlock(api, path, method, operation) {
   const who = operation["x-permission"] || (operation.security.length > 1 ? "anybody" : "logged in");
   const block = element("details", { class: "operation", id: operation.operationId },
     element("summary", {}, element("span", { class: "method" }, method.toUpperCase()),
-      element("span", { class: "path" }, path), " ", element("span", { class: "note" }, operation.summary)));
+      element("span", { class: "path" }, path), " ", element("span", { class: "note" }, ...prose(operation.summary))));
   block.addEventListener("toggle", () => {
     if (block.childElementCount > 1) return;
     const body = operation.requestBody && operation.requestBody.content["application/json"];
     const good = Object.entries(operation.responses).find(([status]) => status < "400");
     const reply = good && good[1].content && good[1].content["application/json"];
-    block.append(element("div", {}, element("p", {}, operation.description),
+    block.append(element("div", {}, element("p", {}, ...prose(operation.description)),
       element("p", { class: "note" }, "Who: " + who),
       schemaBlock(api, "Body", body && body.schema),
       schemaBlock(api, "Answer " + (good ? good[0] : ""), reply && reply.schema),
@@ -179,7 +183,7 @@ async function start() {
   const answer = await fetch("/schema/openapi.json");
   const api = await answer.json();
   document.getElementById("title").textContent = api.info.title + " API " + api.info.version;
-  document.getElementById("description").textContent = api.info.description;
+  document.getElementById("description").replaceChildren(...prose(api.info.description));
   const search = document.getElementById("search");
   search.addEventListener("input", () => render(api, search.value));
   render(api, search.value);

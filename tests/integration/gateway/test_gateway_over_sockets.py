@@ -270,6 +270,16 @@ async def test_a_last_event_that_is_no_version_is_refused(
     assert answer.status_code == 422
 
 
+@pytest.mark.parametrize("key", ["%0A", "%20", "a%20b", "%3E", "*", THING + "%0A"])
+async def test_a_key_that_is_none_never_becomes_a_subject(
+    stage: Stage, client: httpx.AsyncClient, key: str
+) -> None:
+    answer = await client.get(f"{THINGS}/{key}/live", headers=stage.authorization())
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "kernel.invalid")
+    assert stage.bell.listening == {}
+
+
 async def test_what_may_not_be_seen_is_refused_before_the_stream_opens(
     stage: Stage, client: httpx.AsyncClient
 ) -> None:

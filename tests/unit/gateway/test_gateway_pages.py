@@ -135,6 +135,18 @@ def test_refusals_are_documented_with_their_codes(document: dict[str, Any]) -> N
     assert "gateway.token_missing" in codes["properties"]["code"]["enum"]
 
 
+def test_what_the_bus_and_the_kernel_refuse_is_documented(document: dict[str, Any]) -> None:
+    responses = document["components"]["responses"]
+
+    assert "`kernel.identity_reused`" in responses["sample.422"]["description"]
+    assert "`bus.message_too_large`" in responses["sample.413"]["description"]
+
+
+def test_a_versioned_view_may_be_unchanged(document: dict[str, Any]) -> None:
+    assert "304" in operation(document, "get", "/things/{thing_id}")["responses"]
+    assert "304" not in operation(document, "get", "/things")["responses"]
+
+
 def test_a_plugins_own_errors_are_documented() -> None:
     plugin = Plugin("gate", "1.0.0", summary="", package="gateway")
 
