@@ -59,6 +59,7 @@ def test_the_routes_are_those_of_the_main_journey() -> None:
 
     assert routes == {
         ("POST", "/vendors", 201): "RegisterVendor",
+        ("GET", "/vendors", 200): "ListOwnVendors",
         ("POST", "/vendors/{vendor_id}/approve", 200): "ApproveVendor",
         ("POST", "/vendors/{vendor_id}/suspend", 200): "SuspendVendor",
         ("GET", "/vendors/{vendor_id}", 200): "GetVendor",
