@@ -1,6 +1,6 @@
 """``make bench``: all scenarios, each beside its baseline of the same run, as ratios.
 
-``python -m bench [--only reads,lists,quote,orders,events,kernel] [--seconds 6] [--json FILE]``
+``python -m bench [--only reads,lists,quote,orders,events,replay,kernel] [--seconds 6] [--json FILE]``
 """
 
 import argparse

@@ -16,6 +16,7 @@ from bench.kernel_cost import kernel_cost
 from bench.load import Request, measure
 from bench.market import ADDRESS, Market, build_market
 from bench.orders import orders
+from bench.replay import replay
 from kernel.embedded.ports import free_port
 from kernel.supervisor import Layout
 from kernel.testing.system import System, running_system
@@ -219,4 +220,5 @@ SCENARIOS: dict[str, Callable[[int], Coroutine[Any, Any, list[Figure]]]] = {
     "quote": quote,
     "orders": orders_scenario,
     "events": events,
+    "replay": replay,
 }

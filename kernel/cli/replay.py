@@ -1,11 +1,11 @@
 """``realserv replay``: read models made anew from the facts."""
 
-import asyncio
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import rich_click as click
+import uvloop
 
 from kernel.cli.moments import MOMENT
 from kernel.cli.options import configured, running_configuration
@@ -60,7 +60,7 @@ def replay_command(
     Example: realserv replay order --model sales --dry-run
     """
     configuration = running_configuration(profile, configs)
-    found = asyncio.run(_replay(configuration, plugin, model, start, is_dry=dry_run))
+    found = uvloop.run(_replay(configuration, plugin, model, start, is_dry=dry_run))
     if is_json:
         print_json(found)
         return
