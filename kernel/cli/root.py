@@ -18,11 +18,11 @@ ENTRY_POINTS: Final = "realserv.commands"
 
 OWN: Final = {
     "asyncapi": "kernel.cli.asyncapi:asyncapi",
+    "backup": "kernel.cli.backup:backup",
     "config": "kernel.cli.config:config",
     "dlq": "kernel.cli.dlq:dlq",
     "doctor": "kernel.cli.doctor:doctor",
     "events": "kernel.cli.events:events",
-    "keys": "kernel.cli.keys:keys",
     "migrate": "kernel.cli.migrate:migrate",
     "nats-context": "kernel.cli.nats_context:nats_context",
     "nats-grants": "kernel.cli.nats_grants:nats_grants",
@@ -30,6 +30,7 @@ OWN: Final = {
     "plugin": "kernel.cli.plugin:plugin",
     "recover": "kernel.cli.recover:recover",
     "replay": "kernel.cli.replay:replay_command",
+    "restore": "kernel.cli.backup:restore",
     "run": "kernel.cli.run:run",
     "streams": "kernel.cli.streams:streams",
     "token": "kernel.cli.token:token",
