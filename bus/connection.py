@@ -27,6 +27,7 @@ DENIED: Final = re.compile(
 )
 """How the server says that a grant does not name a subject; the client library puts it in small letters."""
 DENIALS_KEPT: Final = 256
+RENEWAL_PATIENCE: Final = 8.0
 
 Listener = Callable[[], None]
 Denial = Callable[[str], None]
@@ -62,6 +63,9 @@ class Connection:
         self._mourners: list[Listener] = []
         self._denials: list[Denial] = []
         self._denied: dict[tuple[str, str], str] = {}
+        self._open = asyncio.Event()
+        self._open.set()
+        self._idle: list[Callable[[], bool]] = []
 
     @property
     def is_connected(self) -> bool:
@@ -105,6 +109,40 @@ class Connection:
         """Stop calling a listener."""
         if listener in self._listeners:
             self._listeners.remove(listener)
+
+    def ask_before_renewal(self, is_idle: Callable[[], bool]) -> None:
+        """Have ``renew`` wait until ``is_idle`` says so."""
+        self._idle.append(is_idle)
+
+    async def until_open(self) -> None:
+        """Wait while the connection is being renewed."""
+        if not self._open.is_set():
+            await self._open.wait()
+
+    async def renew(self) -> None:
+        """Reconnect under the seed that its file holds now, when no request waits for its answer.
+
+        New requests wait meanwhile, some milliseconds; subscriptions come back by themselves.
+        """
+        self._open.clear()
+        try:
+            until = asyncio.get_running_loop().time() + RENEWAL_PATIENCE
+            while not all(is_idle() for is_idle in self._idle):
+                if asyncio.get_running_loop().time() > until:
+                    log.warning("requests_outlast_renewal", connection=self.name)
+                    break
+                await asyncio.sleep(0.005)
+            await self.flush()
+            back = asyncio.Event()
+            self.on_reconnect(back.set)
+            self.client._setup_nkeys_connect()
+            await self.client.force_reconnect()
+            async with asyncio.timeout(FIRST_CONNECT_SECONDS):
+                await back.wait()
+            self.forget(back.set)
+            await self.flush()
+        finally:
+            self._open.set()
 
     async def flush(self, timeout: int = 2) -> None:
         """Wait until the server has seen what was sent; raises DisconnectedError."""

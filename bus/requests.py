@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from secrets import token_hex
 from typing import Any, Final
 
 import nats.errors
@@ -37,7 +38,7 @@ Handle = Callable[[bytes, Envelope], Awaitable[Reply]]
 
 
 class NatsCaller:
-    """Sends requests over NATS; one subscription takes all replies.
+    """Sends requests over NATS; one subscription takes all replies, each on a subject nobody can guess.
 
     Waiters hear at once when the connection breaks: the client library would let them wait for
     their whole deadline.
@@ -46,11 +47,11 @@ class NatsCaller:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._waiting: dict[str, tuple[str, asyncio.Future[Any]]] = {}
-        self._count = 0
         self._inbox = ""
         self._opening: asyncio.Task[None] | None = None
         connection.on_disconnect(self._lost)
         connection.on_denial(self._denied)
+        connection.ask_before_renewal(lambda: not self._waiting)
 
     async def call(
         self, message: MessageType, payload: bytes, envelope: Envelope, timeout: float
@@ -63,10 +64,10 @@ class NatsCaller:
     ) -> Reply:
         """Send to a subject as it is."""
         loop = asyncio.get_running_loop()
+        await self._connection.until_open()
         if not self._inbox:
             await self._open()
-        self._count += 1
-        token = str(self._count)
+        token = token_hex(8)
         future: asyncio.Future[Any] = loop.create_future()
         self._waiting[token] = (subject, future)
         timer = loop.call_later(timeout, _expire, future)

@@ -21,9 +21,10 @@ class LocalRegistry:
         self._endpoints.update(endpoints)
 
     def remove(self, endpoints: dict[MessageType, Endpoint]) -> None:
-        """A plugin is no longer ready."""
-        for message in endpoints:
-            self._endpoints.pop(message, None)
+        """A plugin is no longer ready; endpoints that took the place of these stay."""
+        for message, endpoint in endpoints.items():
+            if self._endpoints.get(message) is endpoint:
+                del self._endpoints[message]
 
     def find(self, message: MessageType) -> Endpoint | None:
         """Return the endpoint of a message, when its plugin is ready here."""

@@ -57,21 +57,25 @@ def grants_of(plugins: Iterable[Plugin]) -> dict[str, NatsPermissions]:
         raise DeclarationError(
             f"no plugin may be called {', '.join(taken)}: the bus has such users"
         )
-    grants = {plugin.name: plugin_grant(plugin) for plugin in declared}
+    grants = {plugin.name: plugin_grant(plugin, declared) for plugin in declared}
     grants[GATEWAY] = gateway_grant(declared)
     grants[DEPLOYER] = deployer_grant()
     grants[CLI] = operator_grant(declared)
     return grants
 
 
-def plugin_grant(plugin: Plugin) -> NatsPermissions:
+def plugin_grant(plugin: Plugin, plugins: Iterable[Plugin]) -> NatsPermissions:
     """Return what a plugin may: say what it declares, pull its own consumers, answer who asks it.
 
-    Under its own name it may say all: its outbox may hold what an earlier version declared. The
-    permission to answer holds for the reply subject of a request that it received, once.
+    Under its own name it may say all: its outbox may hold what an earlier version declared. It may
+    answer in the inboxes of those who may ask it, whose last token nobody can guess; and once to
+    whoever else asked it, such as a tool of an operator. That second permission alone would not do:
+    the server forgets whom it let answer when it reads its configuration again.
     """
     return NatsPermissions(
-        publish=_sorted(_spoken(plugin), _pulled(plugin), _read(plugin)),
+        publish=_sorted(
+            _spoken(plugin), _pulled(plugin), _read(plugin), _answered(plugin, plugins)
+        ),
         subscribe=_sorted(_served(plugin), _bells(plugin), [inbox_of(plugin.name)]),
         allow_responses=True,
     )
@@ -83,7 +87,7 @@ def gateway_grant(plugins: Iterable[Plugin]) -> NatsPermissions:
     Messages between plugins are not among it, whatever the gateway is made to say.
     """
     specs = [spec for plugin in plugins for spec in plugin.of_kind("command", "query")]
-    asked = [_message(spec).subject for spec in specs if spec.http or spec.allow is Access.PUBLIC]
+    asked = [_message(spec).subject for spec in specs if _is_for_users(spec)]
     bells = [f"evt.{bell}.>" for spec in specs if spec.http for bell in spec.http.bells]
     return NatsPermissions(
         publish=_sorted(asked, [METRICS_SUBJECT]),
@@ -171,10 +175,24 @@ def _reacting(plugin: Plugin) -> Iterator[ConsumerSpec]:
 
 
 def _read(plugin: Plugin) -> Iterator[str]:
-    yield f"{API}.STREAM.INFO.{event_stream(plugin.name)}"
     yield f"{API}.STREAM.PURGE.{work_stream(plugin.name)}"
     for source in {plugin.name, *_folded(plugin)}:
+        yield f"{API}.STREAM.INFO.{event_stream(source)}"
         yield f"{API}.DIRECT.GET.{event_stream(source)}"
+
+
+def _answered(plugin: Plugin, plugins: Iterable[Plugin]) -> Iterator[str]:
+    served = plugin.of_kind("command", "query")
+    if any(_is_for_users(spec) for spec in served):
+        yield inbox_of(GATEWAY)
+    messages = {_message(spec) for spec in served}
+    for other in plugins:
+        if any(describe(asked) in messages for asked in other.asks):
+            yield inbox_of(other.name)
+
+
+def _is_for_users(spec: HandlerSpec) -> bool:
+    return spec.http is not None or spec.allow is Access.PUBLIC
 
 
 def _served(plugin: Plugin) -> Iterator[str]:

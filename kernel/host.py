@@ -5,8 +5,9 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -19,7 +20,7 @@ from kernel.database import PoolSettings, open_database
 from kernel.graph import askers_of, find_plugins, start_order
 from kernel.health import HostHealth
 from kernel.home import Home
-from kernel.hosted import PING, HostedPlugin, Neighbourhood, open_connection
+from kernel.hosted import PING, HostedPlugin, Neighbourhood, open_connection, seed_file
 from kernel.metrics import MetricsAnswerer, MetricsGatherer
 from kernel.parts import Part, PartPorts, find_part
 from kernel.plugin import PermissionCatalogue, Plugin
@@ -101,6 +102,8 @@ class Host:
         home = Home(database)
         connection = await open_connection(bus, GATEWAY_CREDENTIAL, f"host.{self.name}")
         stack.push_async_callback(connection.close)
+        follower = asyncio.create_task(_follow_seed(connection, seed_file(bus, GATEWAY_CREDENTIAL)))
+        stack.push_async_callback(_cancelled, follower)
         board = Switchboard(
             home,
             configuration,
@@ -220,6 +223,8 @@ class Host:
         failures: deque[float] = deque(maxlen=INTENSITY[0])
         while True:
             await asyncio.sleep(WATCH_SECONDS)
+            if hosted.has_new_seed:
+                await _try_renewal(hosted.plugin.name, hosted.renew)
             if not self._is_on(hosted.plugin.name) or hosted.state != "failed":
                 continue
             wait = BACK_OFF[min(len(failures), len(BACK_OFF) - 1)]
@@ -264,6 +269,25 @@ async def _try_start(hosted: HostedPlugin) -> bool:
         log.error("plugin_failed", plugin=hosted.plugin.name, error=reason)  # noqa: TRY400  for people
         return False
     return True
+
+
+async def _try_renewal(holder: str, renew: Callable[[], Awaitable[None]]) -> bool:
+    try:
+        await renew()
+    except Exception as error:  # noqa: BLE001  the old key serves on, and a second later is another try
+        log.warning("key_not_renewed", holder=holder, error=repr(error))
+        return False
+    return True
+
+
+async def _follow_seed(connection: Connection, seed: Path | None) -> None:
+    """Renew the connection whenever its seed's file holds another one."""
+    known = seed.read_bytes() if seed is not None else b""
+    while seed is not None:
+        await asyncio.sleep(WATCH_SECONDS)
+        found = seed.read_bytes() if seed.exists() else known
+        if found != known and await _try_renewal(GATEWAY_CREDENTIAL, connection.renew):
+            known = found
 
 
 async def _refresh_key(home: Home, mint: TokenMint, holder: str) -> None:

@@ -2,10 +2,10 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 import structlog
@@ -43,6 +43,7 @@ log = structlog.get_logger("kernel.hosted")
 
 HostedState = Literal["stopped", "starting", "ready", "draining", "failed"]
 PING = statement("SELECT 1")
+DRAIN_SECONDS: Final = 8.0
 
 
 class Neighbourhood(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +69,7 @@ class HostedPlugin:
         self._shared = neighbourhood
         self._stack = AsyncExitStack()
         self._lock = asyncio.Lock()
+        self._seed = b""
         self.relay: Relay | None = None
         self.serve: Connection | None = None
         self.call: Connection | None = None
@@ -103,6 +105,40 @@ class HostedPlugin:
                 self.state = "stopped"
             log.info("plugin_stopped", plugin=self.plugin.name)
 
+    @property
+    def has_new_seed(self) -> bool:
+        """Whether the plugin works under another key than its seed's file holds now."""
+        if self.state != "ready":
+            return False
+        try:
+            return self._seed != self._seed_now()
+        except (ConfigurationError, OSError):
+            return False
+
+    async def renew(self) -> None:
+        """Start beside itself under the seed that is there now, then end what was before.
+
+        Nothing goes unanswered: requests find one of the two at any time.
+        """
+        async with self._lock:
+            if self.state != "ready":
+                return
+            kept = (self._stack, self._seed, self.relay, self.serve, self.call, self.database)
+            try:
+                async with AsyncExitStack() as stack:
+                    await self._start(stack)
+                    self._stack = stack.pop_all()
+            except BaseException:
+                self._stack, self._seed, self.relay, self.serve, self.call, self.database = kept
+                raise
+            await kept[0].aclose()
+            log.info("plugin_renewed", plugin=self.plugin.name)
+
+    def _seed_now(self) -> bytes:
+        bus = self._shared.configuration.section("bus", BusSettings)
+        seed = seed_file(bus, self.plugin.name)
+        return seed.read_bytes() if seed is not None else b""
+
     async def check(self) -> str:
         """Return why the plugin cannot work, or an empty text."""
         if self.state != "ready" or self.database is None or self.serve is None:
@@ -131,6 +167,7 @@ class HostedPlugin:
         database = await open_database(url, pool, name=f"{plugin.name}@{shared.host}")
         stack.push_async_callback(database.close)
         bus = configuration.section("bus", BusSettings)
+        self._seed = self._seed_now()
         serve = await open_connection(bus, plugin.name, f"{plugin.name}.serve")
         stack.push_async_callback(serve.close)
         call = await open_connection(bus, plugin.name, f"{plugin.name}.call")
@@ -203,6 +240,7 @@ class HostedPlugin:
     ) -> None:
         plugin, shared = self.plugin, self._shared
         endpoints = endpoints_of(runtime)
+        stack.push_async_callback(_until_idle, endpoints.values())
         server = RequestServer(connection, plugin.name, list(endpoints.values()))
         await server.start()
         stack.push_async_callback(server.stop)
@@ -219,6 +257,16 @@ class HostedPlugin:
         stack.push_async_callback(announcer.stop)
         shared.registry.add(endpoints)
         stack.callback(shared.registry.remove, endpoints)
+
+
+async def _until_idle(endpoints: Iterable[Endpoint]) -> None:
+    """Wait for the calls of this process's own parts, as the server waits for those over the bus."""
+    until = asyncio.get_running_loop().time() + DRAIN_SECONDS
+    while any(endpoint.in_flight for endpoint in endpoints):
+        if asyncio.get_running_loop().time() > until:
+            log.warning("calls_cancelled", count=sum(e.in_flight for e in endpoints))
+            return
+        await asyncio.sleep(0.005)
 
 
 async def _stop_all(subscriptions: list[Subscription]) -> None:
@@ -267,10 +315,16 @@ def message_schema(kind: Any) -> str:
 
 async def open_connection(bus: BusSettings, credential: str, name: str) -> Connection:
     """Connect under a credential of the configured folder; without a folder, under none."""
+    seed = seed_file(bus, credential)
+    return await connect(bus.servers, name=name, seed_file=seed, tls=bus_tls(bus))
+
+
+def seed_file(bus: BusSettings, credential: str) -> Path | None:
+    """Return where a credential's seed is, None without a folder of them; raises ConfigurationError."""
     seed = Path(bus.keys_dir) / f"{credential}.nk" if bus.keys_dir else None
     if seed is not None and not seed.exists():
         raise ConfigurationError([f"bus.keys_dir: there is no {seed.name} in it"])
-    return await connect(bus.servers, name=name, seed_file=seed, tls=bus_tls(bus))
+    return seed
 
 
 def bus_tls(bus: BusSettings) -> TlsFiles | None:

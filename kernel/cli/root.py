@@ -23,6 +23,7 @@ OWN: Final = {
     "dlq": "kernel.cli.dlq:dlq",
     "doctor": "kernel.cli.doctor:doctor",
     "events": "kernel.cli.events:events",
+    "keys": "kernel.cli.keys:keys",
     "migrate": "kernel.cli.migrate:migrate",
     "nats-context": "kernel.cli.nats_context:nats_context",
     "nats-grants": "kernel.cli.nats_grants:nats_grants",

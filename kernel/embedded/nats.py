@@ -90,10 +90,6 @@ class UserKeys:
             raise ValueError(f"{name!r} is not a plain user name (a-z, 0-9, _ and -; at most 63)")
         return self.folder / f"{name}.nk"
 
-    def second_seed_file(self, name: str) -> Path:
-        """Return where this user's second seed is while its key is being changed."""
-        return self.seed_file(name).with_suffix(".next.nk")
-
     def public_key(self, name: str) -> str:
         """Return the public key of this user, making the pair at the first call."""
         path = self.seed_file(name)
@@ -103,8 +99,9 @@ class UserKeys:
 
     def public_keys(self, name: str) -> list[str]:
         """Return the keys that let this user in: one, or two while it is being changed."""
-        second = self.second_seed_file(name)
-        return [self.public_key(name), *([public_key_in(second)] if second.exists() else [])]
+        seed = self.seed_file(name)
+        others = [seed.with_suffix(suffix) for suffix in (".next.nk", ".last.nk")]
+        return [self.public_key(name), *(public_key_in(path) for path in others if path.exists())]
 
 
 def new_seed() -> str:

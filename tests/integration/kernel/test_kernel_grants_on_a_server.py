@@ -186,13 +186,13 @@ async def test_a_request_is_answered_by_who_may_answer_nothing_else(wall: NatsSe
 
     reply = await NatsCaller(asker).request(ASKED, b"{}", {"ce-time": now.isoformat()}, 5)
     with capture_logs() as logs:
-        await identity.client.publish("_INBOX_notification.guessed", b"forged")
+        await identity.client.publish("_INBOX_payment.guessed", b"forged")
         await identity.require_heard(())
     await server.stop()
     await asyncio.gather(identity.close(), asker.close())
 
     assert reply.payload == b'"here"'
-    assert [line["subject"] for line in logs] == ["_inbox_notification.guessed"]
+    assert [line["subject"] for line in logs] == ["_inbox_payment.guessed"]
 
 
 async def test_an_answer_that_is_sent_to_a_command_is_no_request(
@@ -257,3 +257,28 @@ async def test_work_that_a_schedule_of_others_set_off_gives_itself_away(
     headers = await eventually(lambda: headers_of(admin, "work.payment.do.refund_at_provider_v1"))
     await order.close()
     assert forgery_of(headers, "payment") == f"forged: a schedule in {CREATE}"
+
+
+async def test_what_is_in_hand_when_the_server_reads_its_grants_anew_is_answered(
+    wall: NatsServer,
+) -> None:
+    is_asked, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def handle(payload: bytes, envelope: Envelope) -> Reply:
+        is_asked.set()
+        await may_answer.wait()
+        return Reply(b'"here"', {})
+
+    identity, asker = await entering(wall, "identity"), await entering(wall, "notification")
+    server = RequestServer(identity, "identity", [Endpoint("contacts_of", ASKED, handle)])
+    await server.start()
+
+    asked = asyncio.create_task(NatsCaller(asker).request(ASKED, b"{}", {}, 2))
+    await is_asked.wait()
+    await wall.add_users(["newcomer"])
+    may_answer.set()
+    reply = await asked
+    await server.stop()
+    await asyncio.gather(identity.close(), asker.close())
+
+    assert reply.payload == b'"here"'
