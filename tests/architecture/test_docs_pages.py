@@ -40,7 +40,7 @@ def find_command(words: list[str]) -> str:
     """Return what is wrong with a command line of ours, or an empty text."""
     command: click.Command | None = realserv
     for place, word in enumerate(words):
-        if not isinstance(command, click.Group):
+        if not isinstance(command, click.Group) or word.startswith("--"):
             return _unknown_options(command, words[place:])
         command = command.get_command(click.Context(command), word)
         if command is None:
