@@ -1,6 +1,7 @@
 """``realserv up``: everything on one machine with one command."""
 
 import asyncio
+import shutil
 import signal
 import sys
 from importlib.metadata import entry_points
@@ -125,7 +126,12 @@ def _welcome(supervisor: Supervisor) -> str:
         f"Admin          {email}",
         f"Password       {identity.get('admin_password', '')}",
         f"NATS           {supervisor.configuration.data['bus']['servers']}",
-        'nats CLI       eval "$(realserv nats-context)"',
+        f'nats CLI       eval "$({_own_command()} nats-context)"',
         f"Logs and data  {supervisor.folder}",
     ]
     return "\n".join(lines)
+
+
+def _own_command() -> str:
+    """Return how this very command is called from here: a fresh clone has it in its venv only."""
+    return "realserv" if shutil.which("realserv") else sys.argv[0]

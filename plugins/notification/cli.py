@@ -23,7 +23,10 @@ _folder = click.option(
 
 @click.group()
 def mail() -> None:
-    """Read the e-mails that were sent in development."""
+    """Read the e-mails that were sent in development.
+
+    Example: realserv mail list
+    """
 
 
 @mail.command("list")
