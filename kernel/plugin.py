@@ -9,9 +9,8 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from bus.envelope import Envelope
 from bus.message import Command, Event, Message, MessageType, Query, describe
-from kernel.context import Context, EffectContext, Projected, Tx
+from kernel.context import Context, EffectContext, Projected
 from kernel.http import Route
 from kernel.settings import NoSettings, Settings
 from kernel.upcasting import Upcast, Upcaster
@@ -85,17 +84,6 @@ class Resource(NamedTuple):
     factory: Callable[[Any], AbstractAsyncContextManager[Any]]
 
 
-Recover = Callable[[Tx, Any, Envelope], Awaitable[None]]
-"""Writes what a fact says: the transaction, the fact, and its envelope."""
-
-
-class Recovery(NamedTuple):
-    """How one kind of own fact is folded into a restored database."""
-
-    message: MessageType
-    fold: Recover
-
-
 class PermissionCatalogue:
     """All permissions that all plugins declare; a resource of every plugin."""
 
@@ -154,7 +142,6 @@ class Plugin:
         self.start_hooks: list[Callable[[Context], Awaitable[None]]] = []
         self.upcasters: list[Upcaster] = []
         self.model_tables: dict[str, tuple[str, ...]] = {}
-        self.recoveries: list[Recovery] = []
 
     def command(
         self,
@@ -214,15 +201,6 @@ class Plugin:
         """Read facts of an older version: ``function`` makes a body of ``version`` one of the next."""
         self._own(event, function)
         self.upcasters.append(Upcaster(describe(event), version, function))
-
-    def recovers(self, *events: type[Event], fold: Recover) -> None:
-        """Fold own facts that a restored database does not know into its aggregates, in their order.
-
-        ``fold`` writes rows through the same ``apply`` as live handlers; it emits and tells nothing.
-        """
-        for event in events:
-            self._own(event, fold)
-            self.recoveries.append(Recovery(describe(event), fold))
 
     def effect(
         self,

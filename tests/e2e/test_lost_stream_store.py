@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Any, Final
 
 import asyncpg
+import msgspec
 import pytest
 
 from bus.jetstream import BatchReader
@@ -118,6 +119,13 @@ async def test_a_deleted_stream_store_is_made_again_and_nothing_is_done_twice() 
         await settled(system)
         assert again.startswith("order_")
         assert set(mails(system).values()) == {1}
+        replayed = msgspec.json.decode(await system.command("replay", "order", "--json"))
+        assert [(line["model"], line["is_same"], line["is_switched"]) for line in replayed] == [
+            ("sales", True, True)
+        ]
+        assert (await shop.owner.get(f"/vendors/{shop.vendor_id}/sales"))["days"][0][
+            "sub_orders"
+        ] == 6
 
 
 async def test_an_order_placed_before_the_recovery_goes_on_after_it() -> None:
