@@ -46,6 +46,7 @@ NOBODY = "user_01k9z7x3c8e4m9r2t5v6w7y8z0"
 SUSPEND = statement("UPDATE users SET status = 'suspended' WHERE email_key = :email_key")
 STORED_TOKENS = statement("SELECT token_hash, spent_at FROM refresh_tokens ORDER BY issued_at")
 SESSION_STATUS = statement("SELECT status, revoked_for FROM sessions")
+INBOX_ROWS = statement("SELECT count(*) FROM kernel.inbox")
 COUNTS = statement(
     """
     SELECT (SELECT count(*) FROM users) AS users, (SELECT count(*) FROM sessions) AS sessions,
@@ -154,21 +155,26 @@ async def test_of_many_who_register_one_email_at_once_one_succeeds(identity: Plu
     assert len(await identity.said(UserRegistered)) == 2
 
 
-async def test_a_registration_delivered_twice_makes_one_user(identity: PluginHarness) -> None:
-    first = await identity.ask(a_registration(), key="k1")
-
-    second = await identity.ask(a_registration(), key="k1")
-
-    assert second == first
-    assert len(await identity.said(UserRegistered)) == 2
-
-
-async def test_a_registration_delivered_twice_at_once_makes_one_user(
+async def test_a_registration_repeated_under_its_key_is_refused_and_makes_one_user(
     identity: PluginHarness,
 ) -> None:
-    replies = await asyncio.gather(*(identity.ask(a_registration(), key="k1") for _ in range(8)))
+    """Nothing is kept of a command that holds a password, so a repeat is decided anew."""
+    await identity.ask(a_registration(), key="k1")
 
-    assert len({reply.user_id for reply in replies}) == 1
+    with pytest.raises(ServiceError, match="registered already"):
+        await identity.ask(a_registration(), key="k1")
+
+    assert len(await identity.said(UserRegistered)) == 2
+    assert await identity.runtime.database.fetchval(INBOX_ROWS) == 0
+
+
+async def test_registrations_of_one_email_at_once_make_one_user(identity: PluginHarness) -> None:
+    replies = await asyncio.gather(
+        *(identity.ask(a_registration(), key="k1") for _ in range(8)), return_exceptions=True
+    )
+
+    refused = [reply for reply in replies if isinstance(reply, ServiceError)]
+    assert [error.to_wire().code for error in refused] == ["identity.email_taken"] * 7
     assert len(await identity.said(UserRegistered)) == 2
 
 
@@ -293,16 +299,18 @@ async def test_of_two_renewals_with_one_token_at_once_one_is_taken_for_theft(
     assert len(await identity.said(SessionRevoked)) == 1
 
 
-async def test_a_renewal_repeated_under_its_key_is_no_theft(identity: PluginHarness) -> None:
+async def test_a_key_makes_a_spent_refresh_token_no_better(identity: PluginHarness) -> None:
+    """The renewal's reply holds tokens, so it is not kept for a repeat: ADR 0013."""
     await a_user(identity)
     tokens = await a_log_in(identity)
     renewal = RefreshSession(refresh_token=tokens.refresh_token)
+    await identity.ask(renewal, key="k1")
 
-    first = await identity.ask(renewal, key="k1")
-    second = await identity.ask(renewal, key="k1")
+    with pytest.raises(ServiceError, match="used before"):
+        await identity.ask(renewal, key="k1")
 
-    assert second == first
-    assert await identity.said(SessionRevoked) == []
+    assert await identity.runtime.database.fetchval(INBOX_ROWS) == 0
+    assert len(await identity.said(SessionRevoked)) == 1
 
 
 async def test_reuse_repeated_under_its_key_revokes_once(identity: PluginHarness) -> None:
