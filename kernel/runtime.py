@@ -41,6 +41,8 @@ from kernel.upcasting import NO_UPCASTERS, Upcasters
 T = TypeVar("T")
 log = structlog.get_logger("kernel.runtime")
 
+GATEWAY: Final = "gateway"
+"""The source that the gateway names."""
 ASK_TIMEOUT: Final = 5.0
 """Seconds that an ask waits when the handler names no time and its caller has more left."""
 OPERATOR: Final = "operator"
@@ -197,10 +199,13 @@ class PluginRuntime:
         mark: Mark = NoMark()
         if envelope.is_keyed and not spec.is_confidential:
             mark = InboxMark(envelope.id, spec.name, payload)
-            try:
-                await mark.recall(self.database)
-            except AlreadyDone as done:
-                return _reply((done.reply or "{}").encode(), done.version)
+            # A repeat by a person is common and answered before anything is asked; one by a plugin
+            # is rare, and found when the transaction claims the identity.
+            if envelope.source == GATEWAY:
+                try:
+                    await mark.recall(self.database)
+                except AlreadyDone as done:
+                    return _reply((done.reply or "{}").encode(), done.version)
         try:
             answer = await self.run(spec, message, envelope, mark, actor, deadline, envelope.token)
         except ServiceError:

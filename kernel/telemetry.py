@@ -1,13 +1,14 @@
 """What the kernel sees of every message: a log line, a span and counts, per handler."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Any, Final
 
 import structlog
 from opentelemetry import trace
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -92,55 +93,25 @@ class Telemetry:
             ("plugin", "effect"),
             registry=self.registry,
         )
-        self._tracer = trace.get_tracer("realserv")
+        is_collected = isinstance(trace.get_tracer_provider(), TracerProvider)
+        self._tracer = trace.get_tracer("realserv") if is_collected else None
         self._children: dict[tuple[str, str, str], Any] = {}
         self._ok: dict[tuple[str, str, str], Any] = {}
 
-    @contextmanager
-    def handling(self, plugin: str, spec: HandlerSpec, envelope: Envelope) -> Iterator[Outcome]:
+    def handling(self, plugin: str, spec: HandlerSpec, envelope: Envelope) -> "HandlingWatch":
         """Surround one handling: span, duration, count, and one line in the log when it failed."""
-        outcome = Outcome()
-        key = (plugin, spec.kind, spec.name)
-        started = time.perf_counter()
+        return HandlingWatch(self, plugin, spec, envelope)
+
+    def begin_span(self, name: str, envelope: Envelope) -> AbstractContextManager[Span] | None:
+        """Return the span of a handling, to be entered; None while nobody collects traces."""
+        if self._tracer is None:
+            return None
         carrier = {TRACEPARENT: envelope.traceparent} if envelope.traceparent else {}
         parent = _propagator.extract(carrier) if carrier else None
-        with self._tracer.start_as_current_span(
-            f"{plugin}.{spec.name}", context=parent, kind=SpanKind.CONSUMER
-        ) as span:
-            try:
-                yield outcome
-            except Exception as error:
-                if outcome.is_defect:
-                    log.exception(
-                        "handler_broke",
-                        plugin=plugin,
-                        handler=spec.name,
-                        message_id=str(envelope.id),
-                        correlation_id=envelope.correlation_id,
-                    )
-                    span.set_status(Status(StatusCode.ERROR, type(error).__name__))
-                raise
-            finally:
-                took = time.perf_counter() - started
-                self._note(key, outcome, took)
-                if span.is_recording():
-                    span.set_attribute("messaging.message.id", str(envelope.id))
-                    span.set_attribute("realserv.correlation_id", envelope.correlation_id)
-                    span.set_attribute("realserv.code", outcome.code)
-                if spec.kind != "query" or outcome.code != "ok":
-                    log.info(
-                        "message_handled",
-                        plugin=plugin,
-                        handler=spec.name,
-                        kind=spec.kind,
-                        code=outcome.code,
-                        actor=envelope.actor,
-                        message_id=str(envelope.id),
-                        correlation_id=envelope.correlation_id,
-                        ms=round(took * 1000, 2),
-                    )
+        return self._tracer.start_as_current_span(name, context=parent, kind=SpanKind.CONSUMER)
 
-    def _note(self, key: tuple[str, str, str], outcome: Outcome, took: float) -> None:
+    def note(self, key: tuple[str, str, str], outcome: Outcome, took: float) -> None:
+        """Count one handling."""
         child = self._children.get(key)
         if child is None:
             child = self._children[key] = self.seconds.labels(*key)
@@ -153,6 +124,8 @@ class Telemetry:
 
     def traceparent(self) -> str:
         """Return the W3C header of the current span, or an empty text."""
+        if self._tracer is None:
+            return ""
         carrier: dict[str, str] = {}
         _propagator.inject(carrier)
         return carrier.get(TRACEPARENT, "")
@@ -160,3 +133,86 @@ class Telemetry:
     def exposition(self) -> bytes:
         """Return the counters in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+class HandlingWatch:
+    """One handling being watched."""
+
+    __slots__ = (
+        "_envelope",
+        "_key",
+        "_outcome",
+        "_span",
+        "_spans",
+        "_spec",
+        "_started",
+        "_telemetry",
+    )
+
+    def __init__(
+        self, telemetry: Telemetry, plugin: str, spec: HandlerSpec, envelope: Envelope
+    ) -> None:
+        self._telemetry = telemetry
+        self._spec = spec
+        self._envelope = envelope
+        self._key = (plugin, spec.kind, spec.name)
+        self._outcome = Outcome()
+        self._spans: AbstractContextManager[Span] | None = None
+        self._span: Span | None = None
+        self._started = 0.0
+
+    def __enter__(self) -> Outcome:
+        plugin, _, name = self._key
+        self._spans = self._telemetry.begin_span(f"{plugin}.{name}", self._envelope)
+        if self._spans is not None:
+            self._span = self._spans.__enter__()
+        self._started = time.perf_counter()
+        return self._outcome
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace_back: TracebackType | None,
+    ) -> None:
+        took = time.perf_counter() - self._started
+        self._telemetry.note(self._key, self._outcome, took)
+        if error is not None and self._outcome.is_defect:
+            self._log_defect(error)
+        if self._spec.kind != "query" or self._outcome.code != "ok":
+            self._log(took)
+        if self._span is not None and self._spans is not None:
+            self._describe(self._span, error)
+            self._spans.__exit__(kind, error, trace_back)
+
+    def _describe(self, span: Span, error: BaseException | None) -> None:
+        span.set_attribute("messaging.message.id", str(self._envelope.id))
+        span.set_attribute("realserv.correlation_id", self._envelope.correlation_id)
+        span.set_attribute("realserv.code", self._outcome.code)
+        if error is not None and self._outcome.is_defect:
+            span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+
+    def _log_defect(self, error: BaseException) -> None:
+        plugin, _, name = self._key
+        log.error(
+            "handler_broke",
+            plugin=plugin,
+            handler=name,
+            message_id=str(self._envelope.id),
+            correlation_id=self._envelope.correlation_id,
+            exc_info=error,
+        )
+
+    def _log(self, took: float) -> None:
+        plugin, kind, name = self._key
+        log.info(
+            "message_handled",
+            plugin=plugin,
+            handler=name,
+            kind=kind,
+            code=self._outcome.code,
+            actor=self._envelope.actor,
+            message_id=str(self._envelope.id),
+            correlation_id=self._envelope.correlation_id,
+            ms=round(took * 1000, 2),
+        )

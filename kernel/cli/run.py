@@ -61,10 +61,10 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for request in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(request, stop.set)
-    host = Host(
-        configuration, plugins=plugins, parts=("gateway",) if has_gateway else (), name=name
-    )
-    with tracing(configuration.section("telemetry", TelemetrySettings), service=host.name):
+    settings = configuration.section("telemetry", TelemetrySettings)
+    with tracing(settings, service=name or "host"):
+        parts = ("gateway",) if has_gateway else ()
+        host = Host(configuration, plugins=plugins, parts=parts, name=name)
         await host.start()
         gc.collect()
         gc.freeze()
