@@ -4,8 +4,8 @@ What it asks of other plugins is answered by functions of the test; what it says
 outbox and is returned as typed messages.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any, NamedTuple, TypeVar
@@ -25,6 +25,7 @@ from kernel.runtime import PluginRuntime
 from kernel.settings import Settings
 from kernel.sql import statement
 from kernel.telemetry import Telemetry
+from kernel.testing.breaking import Break, BreakingDatabase
 from kernel.tokens import TokenVerifier
 from kernel.unit_of_work import EventMark, InboxMark
 
@@ -237,6 +238,16 @@ class PluginHarness:
         context = self.runtime.effect_context(spec, self._durable(described, key, None))
         outcome: Command[Any] | None = await spec.function(intent, context)
         return outcome
+
+    @contextmanager
+    def breaking(self, place: int, how: Break) -> Iterator[None]:
+        """Break whatever is handled inside at its n-th statement; see ``kernel.testing.breaking``."""
+        whole = self.runtime.database
+        self.runtime.database = BreakingDatabase(whole, place, how)
+        try:
+            yield
+        finally:
+            self.runtime.database = whole
 
     def project(self, event: Event) -> list[Write]:
         """Return the writes of all projections of an event."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +17,7 @@ from kernel.errors import Conflict
 from kernel.ids import new_uuid7
 from kernel.plugin import PUBLIC, Plugin
 from kernel.testing import FakeNeighbours
+from kernel.testing.breaking import BREAKS, BreakingDatabase
 from kernel.unit_of_work import IdentityMismatchError
 from tests.sample_plugin.contract import (
     AddToTally,
@@ -27,7 +28,6 @@ from tests.sample_plugin.contract import (
     TallyView,
 )
 from tests.sample_plugin.stage import (
-    SMALL_POOL,
     a_plugin,
     a_runtime,
     a_spec,
@@ -387,72 +387,6 @@ async def test_a_handler_that_overruns_its_deadline_changes_nothing(
     assert sample_database.pool.get_idle_size() == sample_database.pool.get_size()
 
 
-class BreakingConnection:
-    """Breaks at one statement, and is an asyncpg connection otherwise."""
-
-    def __init__(self, connection: Any, owner: "BreakingDatabase") -> None:
-        self._connection = connection
-        self._owner = owner
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._connection, name)
-        if name not in ("execute", "fetch", "fetchrow", "fetchval", "executemany"):
-            return found
-
-        async def run(*args: Any) -> Any:
-            self._owner.count += 1
-            is_here = self._owner.count == self._owner.breaks_at
-            if is_here and self._owner.before is not None:
-                await self._owner.before(self._connection)
-            result = await found(*args)
-            if is_here and self._owner.after is not None:
-                await self._owner.after(self._connection)
-            return result
-
-        return run
-
-
-class BreakingDatabase(Database):
-    """A database that breaks at its n-th statement."""
-
-    def __init__(self, pool: asyncpg.Pool, breaks_at: int, before: Any, after: Any) -> None:
-        super().__init__(pool, SMALL_POOL)
-        self.breaks_at, self.before, self.after, self.count = breaks_at, before, after, 0
-
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Any]:
-        async with super().connection() as connection:
-            yield BreakingConnection(connection, self)
-
-
-async def raise_error(connection: Any) -> None:
-    raise RuntimeError("broken here")
-
-
-async def cancel_task(connection: Any) -> None:
-    task = asyncio.current_task()
-    assert task is not None
-    task.cancel()
-    await asyncio.sleep(0)
-
-
-async def end_connection(connection: Any) -> None:
-    connection.terminate()
-
-
-async def end_connection_and_raise(connection: Any) -> None:
-    connection.terminate()
-    raise asyncpg.ConnectionDoesNotExistError("the answer was lost")
-
-
-BREAKS = {
-    "raises before": (raise_error, None),
-    "raises after": (None, raise_error),
-    "is cancelled before": (cancel_task, None),
-    "is cancelled after": (None, cancel_task),
-    "loses its connection before": (end_connection, None),
-    "loses its connection after": (None, end_connection_and_raise),
-}
 NOTHING, ALL = (0, 0, 0), (1, 2, 1)
 
 
@@ -475,8 +409,7 @@ async def shared_pool(stack: Any, template: str) -> AsyncIterator[Database]:
 async def test_a_handling_that_breaks_at_any_statement_leaves_all_or_nothing(
     shared_pool: Database, way: str, place: int
 ) -> None:
-    before, after = BREAKS[way]
-    breaking = BreakingDatabase(shared_pool.pool, place, before, after)
+    breaking = BreakingDatabase(shared_pool, place, BREAKS[way])
     plugin = a_tallying_plugin()
     command, identity = AddToTally(tally_id=uuid4().hex), new_uuid7()
 

@@ -10,7 +10,7 @@ from bus.actor import Actor
 from bus.errors import ServiceError
 from kernel.geo import Place
 from kernel.sql import statement
-from kernel.testing import PluginHarness, an_actor
+from kernel.testing import BREAKS, PluginHarness, an_actor
 from plugins.vendor.contract import (
     ApproveVendor,
     CapacityChanged,
@@ -125,6 +125,22 @@ async def test_an_approved_vendor_may_sell_and_approving_again_says_nothing_new(
         VendorApproved(vendor_id=vendor_id, owner_id=RAVI)
     ]
     assert (await vendors.ask(GetVendor(vendor_id=vendor_id), actor=OWNER)).version == 2
+
+
+@pytest.mark.parametrize("way", BREAKS)
+@pytest.mark.parametrize("place", [1, 2, 3, 4, 5, 6])
+async def test_a_registration_that_broke_anywhere_is_made_once_by_its_repeat(
+    vendors: PluginHarness, way: str, place: int
+) -> None:
+    with vendors.breaking(place, BREAKS[way]):
+        broken = asyncio.create_task(vendors.ask(a_registration(), actor=OWNER, key="k1"))
+        await asyncio.wait([broken])
+
+    repeated = await vendors.ask(a_registration(), actor=OWNER, key="k1")
+
+    facts = await vendors.said(VendorRegistered)
+    assert [fact.vendor_id for fact in facts] == [repeated.vendor_id]
+    assert await vendors.runtime.database.fetchval(COUNT) == 1
 
 
 async def test_an_approval_delivered_twice_is_one(vendors: PluginHarness) -> None:
