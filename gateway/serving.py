@@ -20,6 +20,8 @@ from granian.server.embed import Server
 LISTENING_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.02
 BODY_BUFFER: Final = 64 * 1024
+THREADS_END_SECONDS: Final = 0.25
+"""Granian's threads end a moment after it says so; met by the interpreter's end, they abort the process."""
 
 
 class PortInUseError(OSError):
@@ -133,3 +135,4 @@ async def _stop(server: Server, task: "asyncio.Task[None]", seconds: float) -> N
         task.cancel()
     with suppress(asyncio.CancelledError):
         await asyncio.gather(task, return_exceptions=True)
+    await asyncio.sleep(THREADS_END_SECONDS)

@@ -62,6 +62,10 @@ def build_app(options: Options) -> Litestar:
     return app
 
 
+THREADS_END_SECONDS = 0.25
+"""Granian's threads end a moment after it says so; met by the interpreter's end, they abort the process."""
+
+
 @asynccontextmanager
 async def serving(options: Options, port: int) -> AsyncIterator[str]:
     """Serve on a port of the loopback and yield the address of ``/v1``; stop at the end."""
@@ -79,6 +83,7 @@ async def serving(options: Options, port: int) -> AsyncIterator[str]:
     finally:
         server.stop()  # type: ignore[no-untyped-call]  # Granian leaves it untyped
         await task
+        await asyncio.sleep(THREADS_END_SECONDS)
 
 
 async def _until_listening(port: int) -> None:
