@@ -134,12 +134,15 @@ class Connection:
                 await asyncio.sleep(0.005)
             await self.flush()
             back = asyncio.Event()
-            self.on_reconnect(back.set)
-            self.client._setup_nkeys_connect()
-            await self.client.force_reconnect()
-            async with asyncio.timeout(FIRST_CONNECT_SECONDS):
-                await back.wait()
-            self.forget(back.set)
+            heard = back.set
+            self.on_reconnect(heard)
+            try:
+                self.client._setup_nkeys_connect()
+                await self.client.force_reconnect()
+                async with asyncio.timeout(FIRST_CONNECT_SECONDS):
+                    await back.wait()
+            finally:
+                self.forget(heard)
             await self.flush()
         finally:
             self._open.set()

@@ -121,7 +121,7 @@ class EffectRunner:
         elif spec.on_repeat is not OnRepeat.SAME_KEY:
             found = await within(None, spec.timeout, spec.on_repeat(intent, context))
             if found is not None:
-                return found  # type: ignore[no-any-return]  # as above
+                return found  # type: ignore[no-any-return]  # a declared function is untyped here
         return await within(None, spec.timeout, call(intent, context))
 
     async def _finish(
